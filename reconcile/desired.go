@@ -1,0 +1,125 @@
+package reconcile
+
+import (
+	"strings"
+	"time"
+)
+
+// Desired is what a catalog asks for at one commit. The order of its slices means nothing.
+type Desired struct {
+	Commit     string        // hexadecimal object name of the catalog's commit; empty for a working tree
+	Registries []Registry    // the places that the reconciler owns
+	Wants      []Want        // every approved version
+	Revoked    []Revocation  // digests that must not exist
+	Waivers    []Waiver      // reviewed exceptions
+	Scanners   []ScannerSpec // empty: nothing is scanned
+	Signers    []SignerSpec  // empty: nothing is signed
+	Prune      Prune
+	Changes    []Finding // changes of policy that a pull request makes
+	Broken     []Finding // entries that could not be read; they were left out, and while there is one nothing is removed
+}
+
+// A Registry is a place that the reconciler owns: everything below its prefix.
+type Registry struct {
+	Name     string
+	Prefix   Prefix
+	Identity Prefix // canonical name in signatures and records; equals Prefix where the catalog names none
+	After    After  // staged promotion; zero for none
+}
+
+// After makes a registry wait for another one: an image enters when the other registry has held it, signed, for Soak.
+type After struct {
+	Registry string
+	Soak     time.Duration
+}
+
+// A Want is one version of an image that the catalog approves.
+type Want struct {
+	Name    string // the image's label
+	Version string // the version's label, which is also the first of Tags
+	From    Image  // where it comes from
+	To      []Target
+	Tags    []Tag   // all the tags that it shall have, the version's own first
+	Mutable bool    // whether the version's own tag may move to another digest
+	Scope   string  // the folder of the narrowest scope; "" is the organization's
+	Rules   []Bound // the rules of every enclosing scope
+	Owner   string
+	Purpose string
+	Review  time.Time // when the approval must be looked at again; zero for never
+	Origin  Origin
+}
+
+// A Target is where a Want goes.
+type Target struct {
+	Registry string // the registry's name
+	Repo     Repo
+	Identity Repo // the canonical name of Repo in records
+}
+
+// A Revocation names a digest that must not exist, and the repositories that must not hold it.
+type Revocation struct {
+	Name        string
+	Digest      Digest
+	Repos       []Repo
+	Reason      string
+	Replacement string // the version to move to, if any
+	Origin      Origin
+}
+
+// A Waiver is a reviewed exception. It binds rules of its own scope or narrower ones.
+type Waiver struct {
+	ID            string // the identifier of the findings that it covers, such as a CVE; "*" covers all
+	Rule          string // the rule's name
+	Image         string // the image's label; empty for all images of the scope
+	Digest        Digest // zero for all digests
+	Package       string // empty for all packages
+	Justification string // one of OpenVEX's justifications
+	Reason        string
+	Expires       time.Time
+	Scope         string // folder
+	Origin        Origin
+}
+
+// ScannerSpec says which scanner to run. Command is empty for one that Assay knows by name.
+type ScannerSpec struct {
+	Name    string
+	Command []string // program and arguments of an external scanner
+	Timeout time.Duration
+	Origin  Origin
+}
+
+// SignerSpec says with which key to sign, and in which formats.
+type SignerSpec struct {
+	Name    string
+	Key     string // a reference to the private key: a file's path
+	Formats []Format
+	Origin  Origin
+}
+
+// Prune bounds removal.
+type Prune struct {
+	Absent bool          // whether what is absent from the catalog is deleted after Grace
+	Limit  int           // the most images that one run may take tags or content from
+	Grace  time.Duration // how long an image must have been absent from the catalog
+}
+
+// Origin is a place in the catalog.
+type Origin struct {
+	File string `json:"file,omitempty"` // relative to the catalog, with slashes
+	Line int    `json:"line,omitempty"` // from 1
+}
+
+func (o Origin) less(p Origin) bool {
+	if o.File != p.File {
+		return o.File < p.File
+	}
+	return o.Line < p.Line
+}
+
+// Title names the version for people: "nginx:1.27.3".
+func (w Want) Title() string { return w.Name + ":" + w.Version }
+
+// encloses tells whether the scope in folder outer is the one in folder inner or lies around it.
+func encloses(outer, inner string) bool {
+	return outer == "" || outer == inner || strings.HasPrefix(inner, outer+"/")
+}

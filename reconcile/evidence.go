@@ -1,0 +1,248 @@
+package reconcile
+
+import (
+	"time"
+)
+
+// A Tree is the shape of an image: its root manifest and everything below it, by digest. Manifests are in the order in which they
+// can be pushed: children before the index that names them, so the root is the last.
+type Tree struct {
+	Root      Digest
+	Manifests []Manifest
+}
+
+// A Manifest is one node of a Tree.
+type Manifest struct {
+	Digest    Digest
+	MediaType string
+	Size      int64      // bytes of the manifest itself
+	Platform  Platform   // of an image's manifest; zero where none is known
+	Artifact  string     // the artifact type of something that is no container image, such as an attestation; else empty
+	Children  []Digest   // of an index
+	Blobs     []Blob     // of an image: its configuration first, then its layers
+	Config    ConfigInfo // of a runnable image, where it was read
+}
+
+// A Blob is content that a manifest names.
+type Blob struct {
+	Digest    Digest
+	Size      int64 // bytes, compressed as stored
+	MediaType string
+}
+
+// ConfigInfo is what the configuration of an image says of itself. It is the image author's text, to be shown escaped.
+type ConfigInfo struct {
+	User    string
+	Created time.Time
+	Labels  map[string]string
+}
+
+// Index tells an index from an image's manifest.
+func (m Manifest) Index() bool {
+	return len(m.Children) > 0 || m.MediaType == ociIndex || m.MediaType == dockerList
+}
+
+const (
+	ociIndex   = "application/vnd.oci.image.index.v1+json"
+	dockerList = "application/vnd.docker.distribution.manifest.list.v2+json"
+)
+
+// Runnable returns the manifests of container images: what scanners read and what runs.
+func (t Tree) Runnable() []Manifest {
+	var out []Manifest
+	for _, m := range t.Manifests {
+		if !m.Index() && m.Artifact == "" && (m.Platform == (Platform{}) || m.Platform.Runnable()) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// Signed returns the digests that a signature must speak about: the root and each runnable image's manifest. (Where only the
+// index is signed, registries that enforce signatures refuse its children.)
+func (t Tree) Signed() []Digest {
+	var out []Digest
+	for _, m := range t.Runnable() {
+		if m.Digest != t.Root {
+			out = append(out, m.Digest)
+		}
+	}
+	return append(out, t.Root)
+}
+
+// Bytes returns the size of the blobs, each counted once.
+func (t Tree) Bytes() int64 {
+	seen := map[Digest]bool{}
+	var n int64
+	for _, m := range t.Manifests {
+		for _, b := range m.Blobs {
+			if !seen[b.Digest] {
+				seen[b.Digest] = true
+				n += b.Size
+			}
+		}
+	}
+	return n
+}
+
+// A Layout is one image as an OCI image layout (OCI image specification v1.1, "Image Layout") on disk, holding that one manifest.
+// Digests of the manifest, the configuration and all layers, and the diffIDs of the layers, were verified before it was handed out.
+type Layout struct {
+	Dir      string
+	Manifest Digest
+	Platform Platform
+}
+
+// A Scan is what one scanner said about one image's manifest.
+type Scan struct {
+	Scanner         string          `json:"scanner"`
+	Version         string          `json:"version,omitempty"`
+	Database        time.Time       `json:"database,omitzero"` // when its database was made; zero if unknown
+	Finished        time.Time       `json:"finished,omitzero"`
+	Distribution    string          `json:"distribution,omitempty"` // such as "debian:12"; empty if unknown
+	Ecosystems      []string        `json:"ecosystems,omitempty"`   // those that its database covers
+	Packages        int             `json:"packages"`               // how many it saw
+	Vulnerabilities []Vulnerability `json:"vulnerabilities,omitempty"`
+	NoVerdict       string          `json:"no_verdict,omitempty"` // why the scan says nothing; a scan without a verdict never means "clean"
+}
+
+// A Vulnerability is one advisory that applies to one package.
+type Vulnerability struct {
+	ID        string    `json:"id"` // canonical: a CVE where there is one, else a GHSA, else another
+	Aliases   []string  `json:"aliases,omitempty"`
+	Package   Package   `json:"package"`
+	Severity  Severity  `json:"severity"`
+	FixedIn   []string  `json:"fixed_in,omitempty"`
+	Published time.Time `json:"published,omitzero"`
+	Summary   string    `json:"summary,omitempty"`
+}
+
+// A Package is something installed in an image.
+type Package struct {
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	Ecosystem string `json:"ecosystem,omitempty"` // as OSV writes it, such as "Debian:12" or "npm"
+	PURL      string `json:"purl,omitempty"`
+}
+
+// Severity is how bad a finding is, in the words that scanners share.
+type Severity string
+
+// The severities, from unknown to critical.
+const (
+	Unknown    Severity = "unknown"
+	Negligible Severity = "negligible"
+	Low        Severity = "low"
+	Medium     Severity = "medium"
+	High       Severity = "high"
+	Critical   Severity = "critical"
+)
+
+// Rank orders severities; unknown is the lowest, and a word that is none of them ranks as unknown.
+func (s Severity) Rank() int {
+	switch s {
+	case Negligible:
+		return 1
+	case Low:
+		return 2
+	case Medium:
+		return 3
+	case High:
+		return 4
+	case Critical:
+		return 5
+	}
+	return 0
+}
+
+// A Finding is one thing to tell a person, from a mistake in the catalog to a CVE.
+type Finding struct {
+	Rule     string   `json:"rule"`
+	Scope    string   `json:"scope,omitempty"` // folder of the scope that the rule belongs to
+	Severity Severity `json:"severity,omitempty"`
+	ID       string   `json:"id,omitempty"`
+	Package  string   `json:"package,omitempty"`
+	Summary  string   `json:"summary"`          // what was found, in one sentence
+	Detail   string   `json:"detail,omitempty"` // what would satisfy the rule
+	Image    string   `json:"image,omitempty"`  // such as "nginx:1.27.3"
+	Digest   Digest   `json:"digest,omitzero"`
+	Origin   Origin   `json:"origin,omitzero"`
+}
+
+// Evidence is what was observed about an image.
+type Evidence struct {
+	Tree  *Tree // nil if its content was not read
+	Scans []PlatformScan
+}
+
+// PlatformScan is a Scan of one manifest of an image.
+type PlatformScan struct {
+	Manifest Digest
+	Platform Platform
+	Scan     Scan
+}
+
+// A Subject is what a rule judges: a version, the other versions of its image, and the evidence.
+type Subject struct {
+	Want     Want
+	Siblings []Want
+	Evidence Evidence
+	Expected []ScannerSpec // the scanners that the catalog declares
+}
+
+// Reads says what a rule's check looks at, and so what must be observed before it is asked.
+type Reads int
+
+// What a rule may look at; each includes those before it.
+const (
+	ReadsDeclaration Reads = iota // the catalog's words alone
+	ReadsContent                  // manifests and configuration
+	ReadsScans                    // what scanners said
+)
+
+// A Rule judges a Subject. Check is pure: the same subject and time give the same findings. No finding means that it is satisfied;
+// evidence that is missing is a finding, not a pass.
+type Rule interface {
+	Name() string
+	Reads() Reads
+	Check(Subject, time.Time) []Finding
+}
+
+// Bound is a rule in its place.
+type Bound struct {
+	Rule
+	Scope  string // folder
+	Policy string // the policy's label
+	Origin Origin
+}
+
+// Format is how a record is stored beside an image.
+type Format string
+
+// The formats: cosign's first one, in a tag "sha256-<hex>.sig" beside the image, and Sigstore bundles, found as referrers.
+const (
+	Legacy Format = "legacy"
+	Bundle Format = "bundle"
+)
+
+// A Statement is what a record says about a digest, before it is signed. An empty PredicateType makes it a signature.
+type Statement struct {
+	Format        Format    `json:"format"`
+	Signer        string    `json:"signer"`
+	Subject       Digest    `json:"subject"`
+	Identity      Repo      `json:"identity"`        // the image's canonical name
+	About         string    `json:"about,omitempty"` // tells attestations of one predicate type apart: the scanner's name
+	PredicateType string    `json:"predicate_type,omitempty"`
+	Predicate     string    `json:"predicate,omitempty"` // JSON
+	Time          time.Time `json:"time"`
+}
+
+// A Record is a signed statement as it lies, or will lie, beside an image. It is the same bytes on all registries.
+type Record struct {
+	Statement   Statement
+	MediaType   string            // of Payload
+	Payload     []byte            // the one layer of the record
+	Annotations map[string]string // those of the layer for Legacy, those of the manifest for Bundle
+	At          Digest            // the manifest in which it was found; zero if it was not placed yet
+	Problem     string            // why it isn't valid; empty for a verified record
+}

@@ -1,0 +1,119 @@
+package reconcile
+
+import (
+	"maps"
+	"time"
+)
+
+// Kinds of Question.
+const (
+	AskRepos   = "repositories" // which repositories lie below Prefix
+	AskTags    = "tags"         // which tags does Repo have, and which digests do they name
+	AskHas     = "has"          // does Repo hold Digest
+	AskTree    = "tree"         // what is below Digest in Repo
+	AskRecords = "records"      // which records about Digest does Repo hold
+	AskScan    = "scan"         // what does Scanner say about the manifest Digest in Repo
+	AskHistory = "history"      // what did the catalog approve since Since
+)
+
+// A Question names one thing to read. Questions are comparable: the same question is the same value.
+type Question struct {
+	Kind    string    `json:"kind"`
+	Prefix  Prefix    `json:"prefix,omitzero"`
+	Repo    Repo      `json:"repo,omitzero"`
+	Digest  Digest    `json:"digest,omitzero"`
+	Root    Digest    `json:"root,omitzero"` // of a scan: the image that the manifest belongs to
+	Scanner string    `json:"scanner,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+}
+
+// A Gap is something that could not be read. It never means "empty": nothing is removed below it, and what depends on it waits.
+type Gap struct {
+	Question Question `json:"question"`
+	Reason   string   `json:"reason"`
+	Missing  bool     `json:"missing,omitempty"` // the registry answered that there is no such thing
+}
+
+// An Answer is the reply of a sensor: exactly one of its fields belongs to the question's kind, unless Gap is set.
+type Answer struct {
+	Gap     *Gap
+	Repos   []Repo
+	Tags    map[Tag]Digest // whole; a record's tag has a zero digest; a repository that doesn't exist has no tags
+	Has     bool
+	Tree    Tree
+	Records []Record
+	Scan    Scan
+	History History
+}
+
+// History is what the catalog approved during a span of time.
+type History struct {
+	Since     time.Time
+	Approvals []Approval
+}
+
+// An Approval is a digest that the catalog named for a version of an image at some commit.
+type Approval struct {
+	Image   string
+	Version string
+	Digest  Digest
+	Repos   []Repo
+	Last    time.Time // when the last commit that had it was replaced; zero if the newest commit has it
+}
+
+// Observed is what is known so far. It is immutable: With returns a new one.
+type Observed struct {
+	Budget  int64             // bytes that the stage can hold at once; zero if nothing needs staging
+	Unable  map[string]string // hosts that can't untag, and why
+	answers map[Question]Answer
+}
+
+// With returns what is known once a question is answered.
+func (o Observed) With(answers map[Question]Answer) Observed {
+	all := make(map[Question]Answer, len(o.answers)+len(answers))
+	maps.Copy(all, o.answers)
+	maps.Copy(all, answers)
+	o.answers = all
+	return o
+}
+
+// Gaps returns what could not be read, in the order of the questions.
+func (o Observed) Gaps() []Gap {
+	var out []Gap
+	for _, a := range o.answers {
+		if a.Gap != nil {
+			out = append(out, *a.Gap)
+		}
+	}
+	sortBy(out, func(g Gap) string { return g.Question.key() })
+	return out
+}
+
+func (o Observed) asked(q Question) bool { _, ok := o.answers[q]; return ok }
+
+// ok returns the answer to a question if there is one and it isn't a gap.
+func (o Observed) ok(q Question) (Answer, bool) {
+	a, ok := o.answers[q]
+	return a, ok && a.Gap == nil
+}
+
+func (q Question) key() string {
+	return q.Kind + "\x00" + q.Prefix.String() + "\x00" + q.Repo.String() + "\x00" + q.Root.s + "\x00" + q.Digest.s + "\x00" + q.Scanner
+}
+
+// String says what is asked, for people.
+func (q Question) String() string {
+	switch q.Kind {
+	case AskRepos:
+		return "the repositories of " + q.Prefix.String()
+	case AskTags:
+		return "the tags of " + q.Repo.String()
+	case AskHistory:
+		return "the catalog's history"
+	case AskRecords:
+		return "the records about " + Image{q.Repo, q.Digest}.String()
+	case AskScan:
+		return "the scan of " + Image{q.Repo, q.Digest}.String() + " by " + q.Scanner
+	}
+	return Image{q.Repo, q.Digest}.String()
+}

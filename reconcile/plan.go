@@ -1,0 +1,138 @@
+package reconcile
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sort"
+)
+
+// Kind is what an action does.
+type Kind string
+
+// The kinds, in the order in which they happen to an image.
+const (
+	Copy   Kind = "copy"   // content by digest, without a tag
+	Sign   Kind = "sign"   // make the record of a signature
+	Attest Kind = "attest" // make the record of an attestation
+	Place  Kind = "place"  // write a record beside the image
+	TagIt  Kind = "tag"
+	Untag  Kind = "untag"
+	Delete Kind = "delete"
+)
+
+var phase = map[Kind]int{Copy: 0, Sign: 1, Attest: 2, Place: 3, TagIt: 4, Untag: 5, Delete: 6}
+
+// An Action is one difference between what is and what shall be, and says all that is needed to remove it. It is plain data.
+type Action struct {
+	ID        string     `json:"id"` // stable: the same difference has the same ID in every plan
+	Kind      Kind       `json:"kind"`
+	Title     string     `json:"title"`               // the image's name and version, for people
+	Digest    Digest     `json:"digest"`              // what it is about
+	From      Repo       `json:"from,omitzero"`       // copy: where to read; place: the holder of the record, if none was made
+	To        Repo       `json:"to,omitzero"`         // where to write; zero for sign and attest
+	Tag       Tag        `json:"tag,omitzero"`        // tag, untag
+	Statement *Statement `json:"statement,omitempty"` // sign, attest
+	Record    string     `json:"record,omitempty"`    // place: the ID of the action that made it, or the record's own ID at From
+	Remove    []Removal  `json:"remove,omitempty"`    // delete: manifests in this order
+	Drops     []Tag      `json:"drops,omitempty"`     // delete: the tags that disappear with it
+	Bytes     int64      `json:"bytes,omitempty"`     // copy: the size of all blobs
+	Reason    string     `json:"reason"`
+	If        If         `json:"if"`
+	Needs     []string   `json:"needs,omitempty"` // IDs of the actions that must be done before
+	Origin    Origin     `json:"origin,omitzero"`
+}
+
+// A Removal is one manifest to delete. Subject is set where it is a record about another one.
+type Removal struct {
+	Digest  Digest `json:"digest"`
+	Subject Digest `json:"subject,omitzero"`
+}
+
+// If holds the preconditions of an action. Apply checks them right before it writes; where one doesn't hold, the outcome is Stale.
+type If struct {
+	Commit string  `json:"commit,omitempty"` // the catalog's branch is still at this commit
+	Was    *Digest `json:"was,omitempty"`    // the tag still names this digest; an empty digest: there is no such tag
+}
+
+// A Plan is everything that one run will do, and why it won't do the rest. It is sorted, and the same input gives the same bytes.
+type Plan struct {
+	Schema  string    `json:"schema"`
+	Commit  string    `json:"commit"`
+	Actions []Action  `json:"actions"`
+	Blocked []Finding `json:"blocked"`
+	Notes   []Finding `json:"notes"`
+	Gaps    []Gap     `json:"gaps"`
+}
+
+// PlanSchema is the version of a plan's JSON form. Fields may be added to it without a new version.
+const PlanSchema = "assay.plan/v1"
+
+// MarshalIndent gives the plan as JSON for people and machines, the same bytes for the same plan.
+func (p Plan) MarshalIndent() ([]byte, error) {
+	b, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write plan: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// Empty tells whether there is nothing to do.
+func (p Plan) Empty() bool { return len(p.Actions) == 0 }
+
+// id gives the action its stable name.
+func (a Action) withID() Action {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%s\n", a.Kind, a.Digest, a.To, a.Tag, a.Record)
+	if s := a.Statement; s != nil {
+		// the time isn't part of it: the same difference has the same ID whenever it is seen
+		fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%s\n%s\n", s.Format, s.Signer, s.Subject, s.Identity, s.PredicateType, s.About)
+	}
+	a.ID = string(a.Kind) + "-" + hex.EncodeToString(h.Sum(nil))[:16]
+	return a
+}
+
+func sortActions(as []Action) {
+	sort.Slice(as, func(i, j int) bool {
+		a, b := as[i], as[j]
+		if a.Title != b.Title {
+			return a.Title < b.Title
+		}
+		if phase[a.Kind] != phase[b.Kind] {
+			return phase[a.Kind] < phase[b.Kind]
+		}
+		ka, kb := a.To.String()+"\x00"+a.Tag.s+"\x00"+a.Digest.s, b.To.String()+"\x00"+b.Tag.s+"\x00"+b.Digest.s
+		if ka != kb {
+			return ka < kb
+		}
+		return a.ID < b.ID
+	})
+}
+
+func sortFindings(fs []Finding) {
+	sortBy(fs, func(f Finding) string {
+		return fmt.Sprintf("%s\x00%08d\x00%s\x00%s\x00%d\x00%s\x00%s\x00%s\x00%s\x00%s", f.Origin.File, f.Origin.Line, f.Image, f.Rule,
+			9-f.Severity.Rank(), f.ID, f.Package, f.Scope, f.Digest, f.Summary)
+	})
+}
+
+func sortBy[T any](s []T, key func(T) string) {
+	sort.SliceStable(s, func(i, j int) bool { return key(s[i]) < key(s[j]) })
+}
+
+// ID names a record by its content.
+func (r Record) ID() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%s\n", r.Statement.Format, r.MediaType, r.Statement.Subject)
+	h.Write(r.Payload)
+	keys := make([]string, 0, len(r.Annotations))
+	for k := range r.Annotations {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		fmt.Fprintf(h, "\n%q=%q", k, r.Annotations[k])
+	}
+	return hex.EncodeToString(h.Sum(nil))[:32]
+}
