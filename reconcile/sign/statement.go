@@ -118,7 +118,7 @@ func bundlePayload(s reconcile.Statement) ([]byte, error) {
 func readBundlePayload(s *reconcile.Statement, b []byte) error {
 	var st inToto
 	if err := json.Unmarshal(b, &st); err != nil {
-		return errors.New("malformed: the signed content is not an in-toto statement")
+		return errNoStatement
 	}
 	if st.Type != statementType {
 		return errors.New("not an in-toto statement of version 1")

@@ -127,7 +127,8 @@ func size(annotations map[string]string) (n int) {
 
 var (
 	errOtherKey = errors.New("signed by another key")
-	errChanged  = errors.New("its content does not match its signature: it was changed after it was signed")
+	errChanged  = errors.New("its content does not match its signature: it was changed after it was signed, or is malformed")
+	errNoStatement = errors.New("malformed: the signed content is not an in-toto statement")
 )
 
 func verifyLegacy(ctx context.Context, keys []namedKey, r *reconcile.Record) error {
@@ -194,6 +195,8 @@ func verifyBundle(ctx context.Context, keys []namedKey, r *reconcile.Record) err
 		return errors.New("a signature over content, not a statement about an image")
 	case envelope.PayloadType != types.IntotoPayloadType:
 		return errors.New("its payload is not an in-toto statement")
+	case !isObject(string(envelope.Payload)):
+		return errNoStatement
 	case b.GetVerificationMaterial().GetPublicKey() == nil:
 		return errors.New("signed with a certificate, not by a key")
 	}
