@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -53,7 +52,7 @@ func Info(dir string) (Database, error) {
 // openDatabase opens the database that is there now. Another import doesn't touch it: it puts a new file in its place.
 func openDatabase(dir string) (_ *database, err error) {
 	path := filepath.Join(dir, databaseFile)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("open advisory database: %w", err) // bbolt would make one
 	}
 	defer func() {
@@ -61,15 +60,40 @@ func openDatabase(dir string) (_ *database, err error) {
 			err = fmt.Errorf("open advisory database %s: it is damaged; import it again", path)
 		}
 	}()
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: 10 * time.Second})
+	db, size, err := openFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("open advisory database %s: %w; import it again", path, err)
 	}
 	d := &database{db: db}
-	if err := db.View(d.readInfo); err != nil {
+	err = db.View(func(tx *bbolt.Tx) error {
+		if size < tx.Size() { // the system kills who reads behind the end of a mapped file
+			return errors.New("it is cut off")
+		}
+		return d.readInfo(tx)
+	})
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open advisory database %s: %w; import it again", path, err), db.Close())
 	}
 	return d, nil
+}
+
+func openFile(path string) (db *bbolt.DB, size int64, err error) {
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+		ReadOnly: true, Timeout: 10 * time.Second,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			f, err := os.OpenFile(name, flag, mode)
+			if err != nil {
+				return nil, err
+			}
+			info, err := f.Stat()
+			if err != nil {
+				return nil, errors.Join(err, f.Close())
+			}
+			size = info.Size()
+			return f, nil
+		},
+	})
+	return db, size, err
 }
 
 func (d *database) readInfo(tx *bbolt.Tx) error {

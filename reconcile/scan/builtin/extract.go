@@ -171,6 +171,7 @@ func convert(x *extractor.Package) (found, bool) {
 		if x.PURLType == purl.TypeGolang && x.Name == "go" {
 			u.Name = "stdlib"
 		}
+		u.Qualifiers = nil // where it was found doesn't make it another package
 		f.PURL = u.String()
 	}
 	return f, f.Eco != "" // packages from a Git commit belong to no ecosystem
