@@ -61,6 +61,7 @@ type Revocation struct {
 	Name        string
 	Digest      Digest
 	Repos       []Repo
+	From        Repo // the image's source, if the catalog still names it
 	Reason      string
 	Replacement string // the version to move to, if any
 	Origin      Origin
