@@ -52,7 +52,7 @@ func TestRecordTagsNameTheirSubject(t *testing.T) {
 	hex := strings.Repeat("ab", 32)
 	for in, want := range map[string]string{
 		"sha256-" + hex: "sha256:" + hex, "sha256-" + hex + ".sig": "sha256:" + hex, "sha256-" + hex + ".att": "sha256:" + hex,
-		"sha256-" + hex + ".evil": "", "sha256-ab": "", "stable": "", "sha256-" + hex + hex: "",
+		"sha256-" + hex + ".evil": "", "sha256-ab": "", "stable": "", "sha256-" + hex + "ab": "",
 	} {
 		d, ok := tag(in).Subject()
 		if d.String() != want || ok != (want != "") {
