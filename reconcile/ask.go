@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"slices"
 	"time"
 )
 
@@ -177,7 +178,7 @@ const historySpan = 30 * 24 * time.Hour
 // askHistory asks Git where a decision depends on what was approved before: a version's own tag names another digest than
 // the catalog (was it changed in the catalog, or by hand in the registry?), or something may have been absent for long enough to be deleted.
 func (s *state) askHistory() []Question {
-	need := s.d.Prune.Absent && len(s.d.Wants) > 0
+	need := s.d.Prune.Absent && s.mayHaveLeft()
 	for _, w := range s.d.Wants {
 		for _, p := range s.places(w) {
 			if p.known && s.ownTagMoved(w, p) {
@@ -189,6 +190,22 @@ func (s *state) askHistory() []Question {
 		return nil
 	}
 	return []Question{s.historyQuestion()}
+}
+
+// mayHaveLeft tells whether a registry may hold something that the catalog no longer names. Cosign's first format leaves a tag beside
+// everything that we signed, so where it is written a tag list without a stranger's record says no, and history need not be read.
+func (s *state) mayHaveLeft() bool {
+	if len(s.d.Wants) == 0 {
+		return false
+	}
+	if !s.d.leavesTags() {
+		return true
+	}
+	return slices.ContainsFunc(s.owned(), func(r Repo) bool { return len(s.maybeHeld(r)) > 0 })
+}
+
+func (d Desired) leavesTags() bool {
+	return slices.ContainsFunc(d.Signers, func(s SignerSpec) bool { return slices.Contains(s.Formats, Legacy) })
 }
 
 // historyQuestion reaches back twice the grace period, to the full day so that runs of one day ask the same.

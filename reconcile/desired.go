@@ -91,10 +91,11 @@ type ScannerSpec struct {
 
 // SignerSpec says with which key to sign, and in which formats.
 type SignerSpec struct {
-	Name    string
-	Key     string // a reference to the private key: a file's path
-	Formats []Format
-	Origin  Origin
+	Name      string
+	Key       string // a reference to the private key: a file's path
+	PublicKey string // PEM; empty if it is to be found beside the private key
+	Formats   []Format
+	Origin    Origin
 }
 
 // Prune bounds removal.
