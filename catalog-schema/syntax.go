@@ -53,7 +53,7 @@ func checkText(src []byte, name string) *hcl.Diagnostic {
 				if i+1 < len(src) && src[i+1] > ' ' { // a word begins
 					marks++
 				}
-			case c < ' ' && c != '\t' && c != '\r', c == 0x7f:
+			case c < ' ' && c != '\t' && !bytes.HasPrefix(src[i:], []byte("\r\n")), c == 0x7f:
 				return mistake(lineRange(name, line, i), "Control character", "The character U+%04X is not allowed in a catalog.", c)
 			}
 			if marks > maxMarks {
