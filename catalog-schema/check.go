@@ -50,8 +50,8 @@ func (t *tree) checkLevel(s *scopeBlock) {
 		t.unsound("", mistake(s.attr("level"), "Invalid level", "The scope of the catalog's root folder is the organization."))
 	case outer == nil || outer.bad():
 	case slices.Index(levels, string(s.Level)) <= slices.Index(levels, string(outer.Level)):
-		t.unsound(s.folder, mistake(s.attr("level"), "Invalid level", "A %s can't lie within the %s %q. From wide to narrow: %s.",
-			s.Level, outer.Level, outer.label, oneOf(levels)))
+		t.unsound(s.folder, mistake(s.attr("level"), "Invalid level", "%s can't lie within the %s %q. From wide to narrow: %s.",
+			article(string(s.Level)), outer.Level, outer.label, oneOf(levels)))
 	}
 }
 
@@ -118,6 +118,9 @@ func (t *tree) checkNames() {
 	}
 	images := map[string]*node{}
 	for _, x := range t.images {
+		if x.label == "" {
+			continue
+		}
 		if first := images[x.label]; first != nil {
 			d := alreadyAt(&x.node, first)
 			t.entry(&x.node, d)
@@ -139,7 +142,7 @@ func (t *tree) once(seen map[string]*node, n *node, folder string) {
 }
 
 func alreadyAt(n, first *node) *hcl.Diagnostic {
-	return mistake(n.labelRange(), "Name given twice", "There is a %s %q already, at line %d of %s.", n.block.Type, n.label, first.def().Start.Line, first.def().Filename)
+	return mistake(n.labelRange(), "Name given twice", "%s %q stands at line %d of %s already.", article(n.block.Type), n.label, first.def().Start.Line, first.def().Filename)
 }
 
 func (t *tree) checkRegistries() {

@@ -90,11 +90,11 @@ func decode(b *hclsyntax.Block, folder, label string, into located) hcl.Diagnost
 func decodeLabel(b *hclsyntax.Block, label string, n *node) hcl.Diagnostics {
 	switch {
 	case label == "" && len(b.Labels) > 0:
-		return hcl.Diagnostics{mistake(b.LabelRanges[0], "Unexpected label", "A %s block has no label.", b.Type)}
+		return hcl.Diagnostics{mistake(b.LabelRanges[0], "Unexpected label", "%s block has no label.", article(b.Type))}
 	case label == "":
 		return nil
 	case len(b.Labels) != 1:
-		return hcl.Diagnostics{mistake(b.DefRange(), "Wrong number of labels", "A %s block has one label, the %s, as in: %s \"…\" {", b.Type, label, b.Type)}
+		return hcl.Diagnostics{mistake(b.DefRange(), "Wrong number of labels", "%s block has one label, the %s, as in: %s \"…\" {", article(b.Type), label, b.Type)}
 	}
 	n.label = b.Labels[0]
 	if strings.TrimSpace(n.label) != n.label || n.label == "" || len(n.label) > 256 || strings.ContainsAny(n.label, "\n\r\t") {
@@ -115,7 +115,7 @@ func decodeAttributes(what string, attrs hclsyntax.Attributes, where hcl.Range, 
 		}
 		known[f.name] = f
 		if _, ok := attrs[f.name]; !ok && f.required {
-			diags = append(diags, mistake(where, "Missing attribute", "A %s needs the attribute %q: %s", what, f.name, f.doc))
+			diags = append(diags, mistake(where, "Missing attribute", "%s needs the attribute %q: %s", article(what), f.name, f.doc))
 		}
 	}
 	for _, a := range sorted(attrs) {
@@ -127,7 +127,7 @@ func decodeAttributes(what string, attrs hclsyntax.Attributes, where hcl.Range, 
 		case ok:
 			diags = append(diags, decodeValue(a.Name, a.Expr, v.Field(f.index))...)
 		case !isBlockField(fields, a.Name):
-			diags = append(diags, mistake(a.NameRange, "Unknown attribute", "A %s has no attribute %q.%s", what, clip(a.Name, 80), nearest(a.Name, names(fields, false))))
+			diags = append(diags, mistake(a.NameRange, "Unknown attribute", "%s has no attribute %q.%s", article(what), clip(a.Name, 80), nearest(a.Name, names(fields, false))))
 		}
 	}
 	return diags
@@ -175,6 +175,9 @@ func decodeValue(name string, e hclsyntax.Expression, to reflect.Value) hcl.Diag
 	v, diags := e.Value(nil)
 	if diags.HasErrors() {
 		return diags
+	}
+	if !v.IsWhollyKnown() { // the parser has reported it
+		return nil
 	}
 	x, err := t.parse(v)
 	if err != nil {
@@ -238,7 +241,7 @@ func unknownBlock(b *hclsyntax.Block, parent string, known []string) *hcl.Diagno
 	if parent == "" {
 		return mistake(b.TypeRange, "Unknown block", "A catalog has no block %q.%s", clip(b.Type, 80), nearest(b.Type, known))
 	}
-	return mistake(b.TypeRange, "Unknown block", "A %s has no block %q inside.%s", parent, clip(b.Type, 80), nearest(b.Type, known))
+	return mistake(b.TypeRange, "Unknown block", "%s has no block %q inside.%s", article(parent), clip(b.Type, 80), nearest(b.Type, known))
 }
 
 // sentence makes an error's text one that stands alone.
@@ -251,4 +254,12 @@ func sentence(s string) string {
 		s += "."
 	}
 	return s
+}
+
+// article puts "A" or "An" before the name of a block.
+func article(name string) string {
+	if strings.ContainsAny(name[:1], "aeiou") {
+		return "An " + name
+	}
+	return "A " + name
 }

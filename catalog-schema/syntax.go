@@ -14,9 +14,10 @@ import (
 // The parser of hclsyntax calls itself for each bracket, each unary operator and each branch of a conditional, and a Go program can't recover from
 // an exhausted stack. So we count these among the tokens before we parse. No honest catalog comes near the limits.
 const (
-	maxNesting   = 64   // brackets in brackets
-	maxOperators = 1000 // operators, indexes and template sequences in one file
-	maxNumber    = 18   // characters of a number: an exponent such as 1e999999999 costs a gigabyte once it is printed
+	maxNesting   = 64      // brackets in brackets
+	maxOperators = 1000    // operators, indexes and template sequences in one file
+	maxMarks     = 350_000 // words and punctuation marks in one file: each may become a token of a hundred bytes
+	maxNumber    = 18      // characters of a number: an exponent such as 1e999999999 costs a gigabyte once it is printed
 )
 
 // maxFileDiagnostics bounds the syntax errors that we keep of one file.
@@ -40,13 +41,23 @@ func parseFile(src []byte, name string) (*hcl.File, hcl.Diagnostics) {
 
 // checkText refuses bytes that would make a file look different from what it says.
 func checkText(src []byte, name string) *hcl.Diagnostic {
+	marks := 0
 	for i, line := 0, 1; i < len(src); {
 		if src[i] < utf8.RuneSelf {
 			switch c := src[i]; {
+			case c > ' ' && c < '0', c > '9' && c < 'A', c > 'Z' && c < 'a' && c != '_', c > 'z' && c < 0x7f:
+				marks++
 			case c == '\n':
 				line++
-			case c < ' ' && c != '\t' && c != '\r', c == 0x7f:
+			case c == ' ':
+				if i+1 < len(src) && src[i+1] > ' ' { // a word begins
+					marks++
+				}
+			case c < ' ' && c != '\t' && !bytes.HasPrefix(src[i:], []byte("\r\n")), c == 0x7f:
 				return mistake(lineRange(name, line, i), "Control character", "The character U+%04X is not allowed in a catalog.", c)
+			}
+			if marks > maxMarks {
+				return mistake(lineRange(name, line, i), "Too many words", "The file has more than %d words and punctuation marks. Split it.", maxMarks)
 			}
 			i++
 			continue

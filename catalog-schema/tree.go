@@ -74,7 +74,7 @@ func parse(fsys fs.FS, prefix string, limits Limits) *tree {
 }
 
 // maxRefused bounds the work on a catalog of files that are made to be slow to parse.
-const maxRefused = 20
+const maxRefused = 5
 
 // folderOf is the folder as the core writes it: "" for the root.
 func folderOf(dir string) string {
