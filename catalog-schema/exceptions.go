@@ -72,8 +72,16 @@ func (l *loader) revocations() {
 			continue
 		}
 		l.desired.Revoked = append(l.desired.Revoked, reconcile.Revocation{Name: r.label, Digest: r.Digest, Repos: l.revokedRepos(r),
-			Reason: r.Reason, Replacement: r.Replacement, Origin: origin(r.def())})
+			From: l.sourceOf(r.label), Reason: r.Reason, Replacement: r.Replacement, Origin: origin(r.def())})
 	}
+}
+
+// sourceOf returns where an image comes from, if the catalog still has it.
+func (l *loader) sourceOf(label string) reconcile.Repo {
+	if x := l.labels[label]; x != nil {
+		return x.Source
+	}
+	return reconcile.Repo{}
 }
 
 func plainPath(s string) bool { _, err := parsePath(s); return err == nil }

@@ -1,6 +1,9 @@
 package catalog
 
 import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
@@ -22,6 +25,7 @@ type (
 	date          time.Time
 	justification string // OpenVEX's
 	signerFormat  string
+	publicKey     string // PEM
 )
 
 // levels, from the widest to the narrowest.
@@ -61,6 +65,7 @@ func init() {
 		reflect.TypeFor[level]():            {"one of " + oneOf(levels), fromString(enum[level]("level", levels))},
 		reflect.TypeFor[justification]():    {"one of OpenVEX's " + oneOf(justifications), fromString(enum[justification]("justification", justifications))},
 		reflect.TypeFor[signerFormat]():     {"\"legacy\" or \"bundle\"", fromString(enum[signerFormat]("format", []string{"legacy", "bundle"}))},
+		reflect.TypeFor[publicKey]():        {"public key in PEM", fromString(parsePublicKey)},
 		reflect.TypeFor[repoPath]():         {"path of a repository", fromString(parsePath)},
 		reflect.TypeFor[reconcile.Repo]():   {"repository with its host", fromString(reconcile.ParseRepo)},
 		reflect.TypeFor[reconcile.Prefix](): {"registry host, or host and path", fromString(parsePrefix)},
@@ -190,4 +195,15 @@ func parsePrefix(s string) (reconcile.Prefix, error) {
 		return reconcile.Prefix{}, fmt.Errorf("%q has a scheme; write %q", clip(s, 80), clip(path.Clean(rest), 80))
 	}
 	return reconcile.ParsePrefix(s)
+}
+
+func parsePublicKey(s string) (publicKey, error) {
+	block, rest := pem.Decode([]byte(s))
+	if block == nil || block.Type != "PUBLIC KEY" || len(bytes.TrimSpace(rest)) > 0 {
+		return "", errors.New("one PEM block of the type PUBLIC KEY is needed here, as cosign.pub has it")
+	}
+	if _, err := x509.ParsePKIXPublicKey(block.Bytes); err != nil {
+		return "", errors.New("this is no public key that can be parsed")
+	}
+	return publicKey(s), nil
 }

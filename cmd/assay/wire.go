@@ -187,11 +187,14 @@ func (a *assembly) password(context.Context) ([]byte, error) {
 
 // History implements reconcile.Historian on the catalog's repository.
 func (a *assembly) History(ctx context.Context, since time.Time) (reconcile.History, error) {
-	commits, err := a.source.Log(ctx, since)
-	if err != nil {
-		return reconcile.History{}, err
+	states := func(yield func(catalog.State, error) bool) {
+		for c, err := range a.source.Log(ctx, since) {
+			if !yield(catalog.State{Until: c.Until, Files: c.Files}, err) {
+				return
+			}
+		}
 	}
-	return catalog.History(commits, since, catalog.Options{})
+	return catalog.History(states, since, catalog.Options{})
 }
 
 // remember keeps for the next run what this one found out about registries. It only makes that one's plan say it earlier.

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -31,6 +32,9 @@ func (s *Source) Log(ctx context.Context, since time.Time) iter.Seq2[Commit, err
 		var until time.Time
 		for {
 			c, next, at, err := s.step(ctx, hash, until)
+			if errors.Is(err, errNoFolder) {
+				return // the catalog begins here
+			}
 			if !yield(c, err) || err != nil || at.Before(since) || next.IsZero() {
 				return
 			}

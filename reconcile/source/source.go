@@ -151,6 +151,9 @@ func (s *Source) at(ctx context.Context, hash plumbing.Hash) (fs.FS, error) {
 	return s.filesOf(c)
 }
 
+// errNoFolder says that a commit does not have the catalog's folder.
+var errNoFolder = errors.New("the catalog is not there")
+
 // filesOf needs the lock.
 func (s *Source) filesOf(c *object.Commit) (fs.FS, error) {
 	tree, err := c.Tree()
@@ -159,7 +162,7 @@ func (s *Source) filesOf(c *object.Commit) (fs.FS, error) {
 	}
 	if s.path != "" {
 		if tree, err = tree.Tree(s.path); err != nil {
-			return nil, fmt.Errorf("commit %.12s has no folder %q", c.Hash, s.path)
+			return nil, fmt.Errorf("%w: commit %.12s has no folder %q", errNoFolder, c.Hash, s.path)
 		}
 	}
 	return &treeFS{mu: &s.mu, root: tree, at: c.Committer.When}, nil
