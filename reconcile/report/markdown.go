@@ -123,7 +123,7 @@ func (m *printer) advice(fs []reconcile.Finding) {
 		if f.Image != "" {
 			m.printf("%s: ", code(f.Image))
 		}
-		m.printf("*%s* %s", prose(f.Rule), code(sentence(f)))
+		m.printf("%s %s", code(f.Rule), code(sentence(f)))
 		if f.Detail != "" {
 			m.printf(" — %s", code(f.Detail))
 		}
@@ -138,7 +138,7 @@ func (m *printer) listed(title string, fs []reconcile.Finding) {
 	}
 	m.printf("**%s:**\n\n", title)
 	for _, f := range fs {
-		m.printf("- *%s* %s %s\n", prose(f.Rule), code(sentence(f)), code(strings.TrimSpace(place(f.Origin))))
+		m.printf("- %s %s %s\n", code(f.Rule), code(sentence(f)), code(strings.TrimSpace(place(f.Origin))))
 	}
 	m.printf("\n")
 }

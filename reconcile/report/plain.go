@@ -35,10 +35,6 @@ func plain(s string) string {
 	return b.String()
 }
 
-// prose keeps a message of ours readable in Markdown while nothing in it is markup: every character that could begin any is written as
-// an entity.
-func prose(s string) string { return entities(plain(s)) }
-
 // code shows foreign text in Markdown. Inside of <code>, GitHub links no mention, issue or address; the entities keep the text
 // from ending it.
 func code(s string) string {
