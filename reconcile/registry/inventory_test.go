@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -223,4 +224,22 @@ func TestASingleManifestHasThePlatformOfItsConfiguration(t *testing.T) {
 	if err != nil || tree.Manifests[0].Platform.String() != "linux/arm64" {
 		t.Errorf("%+v, %v", tree, err)
 	}
+}
+
+var epoch = time.Time{}
+
+// breaking closes the connection after so many bytes of a body.
+type breaking struct {
+	http.ResponseWriter
+	left int
+}
+
+func (b *breaking) Write(p []byte) (int, error) {
+	if len(p) <= b.left {
+		b.left -= len(p)
+		return b.ResponseWriter.Write(p)
+	}
+	_, _ = b.ResponseWriter.Write(p[:b.left])
+	_ = http.NewResponseController(b.ResponseWriter).Flush()
+	panic(http.ErrAbortHandler)
 }
