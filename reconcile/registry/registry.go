@@ -54,7 +54,7 @@ const (
 	maxManifest  = 4 << 20   // bytes of one manifest, configuration or other small content
 	maxPage      = 16 << 20  // bytes of one page of a list
 	maxPages     = 10_000    // pages of one list
-	maxEntries   = 2_000_000 // entries of one list
+	maxEntries   = 1_000_000 // entries of one list
 	maxDepth     = 4         // indexes within indexes
 	maxManifests = 1_000     // manifests of one image
 	maxBlobSize  = 1 << 40   // bytes of one blob

@@ -41,6 +41,7 @@ type Server struct {
 	*Traffic
 	Host string // "127.0.0.1:port"
 	t    testing.TB
+	stop func()
 }
 
 // New starts a registry, which ends with the test. Where Debian's isn't installed, the test is skipped.
@@ -72,7 +73,7 @@ func Start(t testing.TB, h http.Handler) *Server {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.Start()
 	t.Cleanup(s.Close)
-	return &Server{Traffic: traffic, Host: s.Listener.Addr().String(), t: t}
+	return &Server{Traffic: traffic, Host: s.Listener.Addr().String(), t: t, stop: s.Close}
 }
 
 // Repo returns a repository of the server.
@@ -156,3 +157,6 @@ func waitFor(t testing.TB, address string) {
 		time.Sleep(20 * time.Millisecond) // another process starts; there is nothing else to wait on
 	}
 }
+
+// Stop ends the server before the test does.
+func (s *Server) Stop() { s.stop() }
