@@ -14,7 +14,7 @@ import (
 
 func TestBlobIsReadOnceHoweverManyWantIt(t *testing.T) {
 	src := newSource()
-	tar := noise(3<<20, 5)
+	tar := noise(400_000, 5)
 	d := src.image([][]byte{gz(tar)}, []reconcile.Digest{digestOf(tar)})
 	blob := reconcile.Blob{Digest: digestOf(gz(tar)), Size: int64(len(gz(tar)))}
 	s := newStage(t, t.TempDir(), 8<<20, src)

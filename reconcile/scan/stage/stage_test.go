@@ -299,6 +299,7 @@ func TestWhatIsNotVerifiedIsNotHandedOut(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("got %v, want %q", err, test.want)
 			}
+			s.running.Wait()
 			if left, _ := os.ReadDir(filepath.Join(s.run, "views")); len(left) > 0 {
 				t.Errorf("a layout was left: %v", left)
 			}

@@ -98,22 +98,27 @@ var errNoRoom = errors.New("the stage is full")
 
 // reserve makes room for a blob and creates the file that it will be written to, at its full size, so that everyone who shares the
 // directory counts it. What was not used for longest goes first.
-func (s *Stage) reserve(b reconcile.Blob) (*os.File, error) {
+func (s *Stage) reserve(b reconcile.Blob) (f *os.File, err error) {
 	if b.Size > s.budget {
 		return nil, fmt.Errorf("%w: a blob of %d bytes is more than its budget of %d; raise the budget", errNoRoom, b.Size, s.budget)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
-	}
-	if err := s.shared.Lock(); err != nil {
-		return nil, err
-	}
-	defer s.shared.Unlock()
+	err = s.exclusively(func() error {
+		if s.closed {
+			return errClosed
+		}
+		if err := s.makeRoom(b.Size); err != nil {
+			return err
+		}
+		f, err = s.newPartial(b)
+		return err
+	})
+	return f, err
+}
+
+func (s *Stage) makeRoom(need int64) error {
 	files, err := s.files()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var held int64
 	for _, f := range files {
@@ -121,21 +126,21 @@ func (s *Stage) reserve(b reconcile.Blob) (*os.File, error) {
 	}
 	sort.Slice(files, func(i, j int) bool { return files[i].used.Before(files[j].used) })
 	for _, f := range files {
-		if held+b.Size <= s.budget {
-			break
+		if held+need <= s.budget {
+			return nil
 		}
 		if f.inUse {
 			continue
 		}
 		if err := s.evict(f); err != nil {
-			return nil, err
+			return err
 		}
 		held -= f.size
 	}
-	if held+b.Size > s.budget {
-		return nil, fmt.Errorf("%w: %d of %d bytes are in use and %d more are needed; raise the budget or do less at once", errNoRoom, held, s.budget, b.Size)
+	if held+need > s.budget {
+		return fmt.Errorf("%w: %d of %d bytes are in use and %d more are needed; raise the budget or do less at once", errNoRoom, held, s.budget, need)
 	}
-	return s.newPartial(b)
+	return nil
 }
 
 func (s *Stage) newPartial(b reconcile.Blob) (*os.File, error) {
@@ -221,10 +226,23 @@ func (s *Stage) publish(f *os.File, d reconcile.Digest) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), s.keepPath(f)); err != nil {
+	return s.exclusively(func() error { // or somebody who makes room could see the file neither there nor here
+		if err := os.Link(f.Name(), s.keepPath(f)); err != nil {
+			return err
+		}
+		return os.Rename(f.Name(), s.blobPath(d))
+	})
+}
+
+// exclusively runs f while no other run changes what counts.
+func (s *Stage) exclusively(f func() error) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.shared.Lock(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), s.blobPath(d))
+	defer func() { err = errors.Join(err, s.shared.Unlock()) }()
+	return f()
 }
 
 func (s *Stage) keepPath(f *os.File) string {
