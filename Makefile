@@ -14,7 +14,7 @@ help: ## List the targets
 .PHONY: build
 build: ## Build bin/assay
 	@mkdir -p $(BIN)
-	$(GO) build -trimpath -ldflags '-s -w' -o $(ASSAY) ./cmd/assay
+	$(GO) build -ldflags '-s -w' -o $(ASSAY) ./cmd/assay
 
 .PHONY: demo
 demo: build ## Show the whole way on this machine (DEMO=--keep leaves the registries up)

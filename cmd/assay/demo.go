@@ -75,7 +75,7 @@ func runDemo(ctx context.Context, io stdio, keep bool) (err error) {
 }
 
 func (d *demo) prepare() error {
-	d.say("Three registries, images with real package metadata, advisories, a key, a catalog in Git")
+	d.say("Three registries, images with real package metadata, advisories, a key, and a catalog in Git that approves one image")
 	for _, r := range []struct {
 		name    string
 		address *string
@@ -114,7 +114,11 @@ func (d *demo) prepare() error {
 	if err != nil {
 		return err
 	}
-	return d.assay(exitOK, "db", "update", filepath.Join(d.dir, "osv"), "--cache", d.cache())
+	if err := d.assay(exitOK, "db", "update", filepath.Join(d.dir, "osv"), "--cache", d.cache()); err != nil {
+		return err
+	}
+	fmt.Fprintln(d.io.out)
+	return d.reconcile()
 }
 
 // serve starts a registry that ends with the demo.

@@ -9,8 +9,8 @@ import (
 )
 
 // Current returns the digest that a tag names; zero if there is no such tag.
-func (w *Writer) Current(ctx context.Context, repo reconcile.Repo, tag reconcile.Tag) (reconcile.Digest, error) {
-	d, err := w.resolve(ctx, repo, tag)
+func (r *Reader) Current(ctx context.Context, repo reconcile.Repo, tag reconcile.Tag) (reconcile.Digest, error) {
+	d, err := r.resolve(ctx, repo, tag)
 	if err != nil {
 		return d, fmt.Errorf("read the digest of %s:%s: %w", repo, tag, err)
 	}
