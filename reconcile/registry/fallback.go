@@ -82,12 +82,8 @@ func (w *Writer) list(ctx context.Context, subject reconcile.Image, d descriptor
 
 // unlist takes a record off the list in the fallback tag of its subject, if the registry has no referrers API.
 func (w *Writer) unlist(ctx context.Context, subject reconcile.Image, d reconcile.Digest) error {
-	if has, known := w.apis.known(subject.Repo.Host()); has {
-		return nil
-	} else if !known {
-		if _, has, err := w.askReferrers(ctx, subject); err != nil || has {
-			return err
-		}
+	if has, err := w.hasAPI(ctx, subject); err != nil || has {
+		return err
 	}
 	unlock, err := w.subjects.lock(ctx, subject)
 	if err != nil {
@@ -143,15 +139,20 @@ func (w *Writer) writeList(ctx context.Context, subject reconcile.Image, m manif
 	return target.Digest, w.putManifest(ctx, target, fallbackTag(subject.Digest), raw, ociIndex)
 }
 
-// dropList deletes a list that has become empty.
+// dropList deletes a list that has become empty. Where its tag survives that, the tag is removed too.
 func (w *Writer) dropList(ctx context.Context, subject reconcile.Image, list reconcile.Digest) error {
 	if list.IsZero() {
 		return nil
 	}
-	req := to(http.MethodDelete, subject.Repo, "manifests/"+list.String(), remove, http.StatusAccepted, http.StatusOK, http.StatusNoContent)
-	_, err := w.client.fetch(ctx, req, maxManifest)
-	if status, ok := statusOf(err); ok && status.absent() {
-		return nil
+	for _, reference := range []string{list.String(), fallbackTag(subject.Digest)} {
+		req := to(http.MethodDelete, subject.Repo, "manifests/"+reference, remove, http.StatusAccepted, http.StatusOK, http.StatusNoContent)
+		_, err := w.client.fetch(ctx, req, maxManifest)
+		if status, ok := statusOf(err); err != nil && (!ok || !status.absent()) {
+			return err
+		}
+		if left, err := w.head(ctx, subject.Repo, fallbackTag(subject.Digest)); err != nil || left != list {
+			return err // gone, or something else by now, which isn't ours to delete
+		}
 	}
-	return err
+	return nil
 }

@@ -63,8 +63,8 @@ func (w *Writer) placeBundle(ctx context.Context, record reconcile.Record, subje
 		w.apis.learn(subject.Repo.Host(), true)
 		return nil
 	}
-	if has, _ := w.apis.known(subject.Repo.Host()); has {
-		return nil
+	if has, err := w.hasAPI(ctx, subject); err != nil || has {
+		return err
 	}
 	return w.list(ctx, subject, descriptor{MediaType: m.MediaType, ArtifactType: m.ArtifactType, Digest: target.Digest,
 		Size: int64(len(raw)), Annotations: m.Annotations})

@@ -35,6 +35,15 @@ func (a *apis) learn(host string, has bool) {
 	a.hosts[host] = has
 }
 
+// hasAPI tells whether the image's host has the API, and asks if that isn't known yet.
+func (r *Reader) hasAPI(ctx context.Context, image reconcile.Image) (bool, error) {
+	if has, known := r.apis.known(image.Repo.Host()); known {
+		return has, nil
+	}
+	_, has, err := r.askReferrers(ctx, image)
+	return has, err
+}
+
 // referrers lists the manifests whose subject is the image. Where there is no API, the list lies in a tag beside the image.
 func (r *Reader) referrers(ctx context.Context, image reconcile.Image) ([]descriptor, error) {
 	host := image.Repo.Host()

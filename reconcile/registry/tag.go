@@ -45,7 +45,8 @@ func (w *Writer) Untag(ctx context.Context, repo reconcile.Repo, tag reconcile.T
 		case status.status == http.StatusMethodNotAllowed, status.status == http.StatusNotImplemented,
 			status.has("UNSUPPORTED", "UNSUPPORTED_OPERATION"),
 			status.status == http.StatusBadRequest && (len(status.codes) == 0 || status.has("DIGEST_INVALID", "MANIFEST_INVALID", "NAME_INVALID", "TAG_INVALID")):
-			return fail(fmt.Errorf("%w: %w", reconcile.ErrUnsupported, status))
+			return fail(fmt.Errorf("%w: %w; it removes tags only together with their digest (distribution can do it since version 3)",
+				reconcile.ErrUnsupported, status))
 		}
 	}
 	if err != nil {
