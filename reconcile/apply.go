@@ -171,15 +171,34 @@ func (r *run) write(s *step) (err error) {
 	case Untag:
 		err = r.e.Tagger.Untag(r.ctx, a.To, a.Tag)
 	case Delete:
-		for _, m := range a.Remove {
-			if err = r.e.Deleter.Delete(r.ctx, Image{a.To, m.Digest}, m.Subject); err != nil {
-				break
-			}
-		}
+		err = r.remove(a)
 	default:
 		err = fmt.Errorf("the plan asks for %q, which this version does not know", a.Kind)
 	}
 	return err
+}
+
+// remove deletes what the plan lists, in its order. The tags that disappear with a digest are looked at after it: some registries let them
+// survive.
+func (r *run) remove(a Action) error {
+	for _, m := range a.Remove {
+		if err := r.e.Deleter.Delete(r.ctx, Image{a.To, m.Digest}, m.Subject); err != nil {
+			return err
+		}
+		if m.Digest != a.Digest {
+			continue
+		}
+		for _, t := range a.Drops {
+			is, err := r.e.Tagger.Current(r.ctx, a.To, t)
+			if err == nil && is == a.Digest {
+				err = r.e.Tagger.Untag(r.ctx, a.To, t)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // record returns the record to place: the one that an action of this plan made, or the one that another registry holds.

@@ -89,5 +89,8 @@ func (w *Writer) Delete(ctx context.Context, image reconcile.Image, subject reco
 	if err := w.unlist(ctx, reconcile.Image{Repo: image.Repo, Digest: subject}, image.Digest); err != nil {
 		return fail(fmt.Errorf("take it off the list of records about %s: %w", subject, err))
 	}
+	if err := w.dropTag(ctx, image.Repo, legacyTag(subject), image.Digest); err != nil {
+		return fail(fmt.Errorf("remove its tag %s: %w", legacyTag(subject), err))
+	}
 	return nil
 }
