@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
@@ -53,13 +54,36 @@ var matches = function.New(&function.Spec{
 		if len(pattern) > 1000 {
 			return cty.False, function.NewArgErrorf(0, "the regular expression is longer than 1000 bytes")
 		}
-		re, err := regexp.Compile(pattern)
+		re, err := compiled(pattern)
 		if err != nil {
 			return cty.False, function.NewArgErrorf(0, "invalid regular expression: %v", err)
 		}
 		return cty.BoolVal(re.MatchString(args[1].AsString())), nil
 	},
 })
+
+// patterns keeps compiled expressions: a condition searches for the same one in each label of an image.
+var patterns = struct {
+	sync.Mutex
+	m map[string]*regexp.Regexp
+}{m: map[string]*regexp.Regexp{}}
+
+func compiled(pattern string) (*regexp.Regexp, error) {
+	patterns.Lock()
+	defer patterns.Unlock()
+	if re, ok := patterns.m[pattern]; ok {
+		return re, nil
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, err
+	}
+	if len(patterns.m) >= 100 {
+		clear(patterns.m)
+	}
+	patterns.m[pattern] = re
+	return re, nil
+}
 
 // length counts the characters of a string, or the elements of anything else.
 var length = function.New(&function.Spec{
