@@ -217,7 +217,7 @@ func TestForeignLayersAreNeverFetchedFromTheirAddresses(t *testing.T) {
 			if want := map[bool]int{true: 2, false: 1}[present]; moved.Blobs != want {
 				t.Errorf("moved %+v", moved)
 			}
-			if got, err := reader().Manifest(t.Context(), reconcile.Image{Repo: target.Repo("app"), Digest: sha(raw)}); err != nil || !bytes.Equal(got, raw) {
+			if got, _, err := reader().Manifest(t.Context(), reconcile.Image{Repo: target.Repo("app"), Digest: sha(raw)}); err != nil || !bytes.Equal(got, raw) {
 				t.Errorf("the manifest is %s (%v)", got, err)
 			}
 			if elsewhere.Count("", "") != 0 {

@@ -76,11 +76,11 @@ func TestCopyKeepsEveryByte(t *testing.T) {
 			t.Errorf("the copy is\n%v\ninstead of\n%v", got, want)
 		}
 		for _, m := range want.Manifests {
-			a, err := fresh.Manifest(ctx, reconcile.Image{Repo: image.Repo, Digest: m.Digest})
+			a, _, err := fresh.Manifest(ctx, reconcile.Image{Repo: image.Repo, Digest: m.Digest})
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := there.Manifest(ctx, reconcile.Image{Repo: to, Digest: m.Digest})
+			b, _, err := there.Manifest(ctx, reconcile.Image{Repo: to, Digest: m.Digest})
 			if err != nil || !bytes.Equal(a, b) {
 				t.Errorf("%s differs (%v)", m.Digest, err)
 			}

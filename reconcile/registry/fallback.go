@@ -80,11 +80,9 @@ func (w *Writer) list(ctx context.Context, subject reconcile.Image, d descriptor
 	return nil
 }
 
-// unlist takes a record off the list in the fallback tag of its subject, if the registry has no referrers API.
+// unlist takes a record off the list in the fallback tag of its subject. A registry with the referrers API may have such a list too: from a
+// time before it had the API, or because it doesn't tell that it took note of the subject.
 func (w *Writer) unlist(ctx context.Context, subject reconcile.Image, d reconcile.Digest) error {
-	if has, err := w.hasAPI(ctx, subject); err != nil || has {
-		return err
-	}
 	unlock, err := w.subjects.lock(ctx, subject)
 	if err != nil {
 		return err
@@ -139,20 +137,30 @@ func (w *Writer) writeList(ctx context.Context, subject reconcile.Image, m manif
 	return target.Digest, w.putManifest(ctx, target, fallbackTag(subject.Digest), raw, ociIndex)
 }
 
-// dropList deletes a list that has become empty. Where its tag survives that, the tag is removed too.
+// dropList deletes a list that has become empty.
 func (w *Writer) dropList(ctx context.Context, subject reconcile.Image, list reconcile.Digest) error {
 	if list.IsZero() {
 		return nil
 	}
-	for _, reference := range []string{list.String(), fallbackTag(subject.Digest)} {
-		req := to(http.MethodDelete, subject.Repo, "manifests/"+reference, remove, http.StatusAccepted, http.StatusOK, http.StatusNoContent)
-		_, err := w.client.fetch(ctx, req, maxManifest)
-		if status, ok := statusOf(err); err != nil && (!ok || !status.absent()) {
-			return err
-		}
-		if left, err := w.head(ctx, subject.Repo, fallbackTag(subject.Digest)); err != nil || left != list {
-			return err // gone, or something else by now, which isn't ours to delete
-		}
+	req := to(http.MethodDelete, subject.Repo, "manifests/"+list.String(), remove, http.StatusAccepted, http.StatusOK, http.StatusNoContent)
+	_, err := w.client.fetch(ctx, req, maxManifest)
+	if status, ok := statusOf(err); err != nil && (!ok || !status.absent()) {
+		return err
 	}
-	return nil
+	return w.dropTag(ctx, subject.Repo, fallbackTag(subject.Digest), list)
+}
+
+// dropTag removes a record's tag where the registry has let it survive the deletion of its digest. A tag that names something else by now
+// isn't ours to remove.
+func (w *Writer) dropTag(ctx context.Context, repo reconcile.Repo, tag string, was reconcile.Digest) error {
+	left, err := w.head(ctx, repo, tag)
+	if err != nil || left != was {
+		return err
+	}
+	req := to(http.MethodDelete, repo, "manifests/"+tag, remove, http.StatusAccepted, http.StatusOK, http.StatusNoContent)
+	_, err = w.client.fetch(ctx, req, maxManifest)
+	if status, ok := statusOf(err); ok && status.absent() {
+		return nil
+	}
+	return err
 }

@@ -123,10 +123,10 @@ func foreign(mediaType string) bool {
 		strings.HasPrefix(mediaType, "application/vnd.oci.image.layer.nondistributable.v1.tar")
 }
 
-// Manifest returns the bytes of a manifest. They must not be changed.
-func (r *Reader) Manifest(ctx context.Context, image reconcile.Image) ([]byte, error) {
-	raw, _, err := r.manifest(ctx, image)
-	return raw, err
+// Manifest returns the bytes and the media type of a manifest. The bytes must not be changed.
+func (r *Reader) Manifest(ctx context.Context, image reconcile.Image) ([]byte, string, error) {
+	raw, m, err := r.manifest(ctx, image)
+	return raw, m.MediaType, err
 }
 
 // manifest reads a manifest by digest: from the cache if that has it, else from the registry, verified.

@@ -9,8 +9,8 @@ import (
 )
 
 // Current returns the digest that a tag names; zero if there is no such tag.
-func (w *Writer) Current(ctx context.Context, repo reconcile.Repo, tag reconcile.Tag) (reconcile.Digest, error) {
-	d, err := w.resolve(ctx, repo, tag)
+func (r *Reader) Current(ctx context.Context, repo reconcile.Repo, tag reconcile.Tag) (reconcile.Digest, error) {
+	d, err := r.resolve(ctx, repo, tag)
 	if err != nil {
 		return d, fmt.Errorf("read the digest of %s:%s: %w", repo, tag, err)
 	}
@@ -88,6 +88,9 @@ func (w *Writer) Delete(ctx context.Context, image reconcile.Image, subject reco
 	}
 	if err := w.unlist(ctx, reconcile.Image{Repo: image.Repo, Digest: subject}, image.Digest); err != nil {
 		return fail(fmt.Errorf("take it off the list of records about %s: %w", subject, err))
+	}
+	if err := w.dropTag(ctx, image.Repo, legacyTag(subject), image.Digest); err != nil {
+		return fail(fmt.Errorf("remove its tag %s: %w", legacyTag(subject), err))
 	}
 	return nil
 }
