@@ -25,6 +25,7 @@ type client struct {
 	mu        sync.Mutex
 	hosts     map[string]*host
 	userAgent string
+	entries   int // the most that a list may have
 }
 
 // A host is one registry as the client knows it.
@@ -45,7 +46,7 @@ func newClient(o Options) *client {
 	if o.UserAgent == "" {
 		o.UserAgent = "assay"
 	}
-	c := &client{options: o, hosts: map[string]*host{}, userAgent: o.UserAgent}
+	c := &client{options: o, hosts: map[string]*host{}, userAgent: o.UserAgent, entries: maxEntries}
 	c.http = &http.Client{Transport: newTransport(o), CheckRedirect: c.checkRedirect}
 	return c
 }

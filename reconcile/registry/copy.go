@@ -23,6 +23,41 @@ func (w *Writer) Knows(repo reconcile.Repo, tree reconcile.Tree) {
 	}
 }
 
+// recall makes use of what earlier runs have left in the cache: the manifests of images that the host was seen to hold in this run say
+// which blobs it holds. It costs no request, and happens once for each host.
+func (w *Writer) recall(ctx context.Context, host string) error {
+	unlock, err := w.recalls.lock(ctx, host)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if !w.held.firstRecall(host) {
+		return nil
+	}
+	images := w.seen.on(host)
+	for i := 0; i < len(images) && i < maxRecalled; i++ {
+		raw, ok := w.small.get(images[i].Digest)
+		if !ok {
+			continue
+		}
+		m, err := parseManifest(raw)
+		if err != nil {
+			continue
+		}
+		for _, d := range m.named() {
+			switch {
+			case m.index():
+				images = append(images, reconcile.Image{Repo: images[i].Repo, Digest: d.Digest})
+			case !foreign(d.MediaType):
+				w.held.add(images[i].Repo, d.Digest, false)
+			}
+		}
+	}
+	return nil
+}
+
+const maxRecalled = 50_000 // manifests of one host
+
 // Copy copies an image with all that is below it, byte for byte, and gives it no tag. Manifests are pushed after everything that
 // they name.
 func (w *Writer) Copy(ctx context.Context, from reconcile.Image, repo reconcile.Repo) (reconcile.Moved, error) {
@@ -32,6 +67,9 @@ func (w *Writer) Copy(ctx context.Context, from reconcile.Image, repo reconcile.
 	}
 	nodes, err := w.walk(ctx, from)
 	if err != nil {
+		return reconcile.Moved{}, fail(err)
+	}
+	if err := w.recall(ctx, repo.Host()); err != nil {
 		return reconcile.Moved{}, fail(err)
 	}
 	job := &copying{Writer: w, from: from.Repo, to: repo, ready: make(map[reconcile.Digest]chan struct{}, len(nodes))}

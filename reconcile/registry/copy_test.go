@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -195,4 +196,68 @@ func TestCopyOfWhatIsMissingIsNotFound(t *testing.T) {
 			t.Error(has, err)
 		}
 	})
+}
+
+// A run that finds its predecessor's cache mounts what the target's other repositories hold, and sends only what is new.
+func TestALaterRunMountsWhatEarlierOnesHaveSent(t *testing.T) {
+	source, target := registrytest.New(t, registrytest.Distribution), registrytest.New(t, registrytest.Distribution)
+	base := []v1.Layer{registrytest.Layer(1, 4000), registrytest.Layer(2, 4000)}
+	o := registry.Options{CacheDir: t.TempDir()}
+	for i, path := range []string{"one", "two", "one"} {
+		image := source.Push(path, registrytest.Index(false, base, registrytest.Layer(uint64(10+2*i), 1000), registrytest.Layer(uint64(11+2*i), 1000)), "1")
+		w := writer(o) // a new run
+		to := target.Repo(path)
+		for _, known := range []string{"one", "two"} {
+			if _, err := w.Tags(t.Context(), target.Repo(known)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		moved, err := w.Copy(t.Context(), image, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []reconcile.Moved{{Blobs: 6}, {Blobs: 4, Mounted: 2}, {Blobs: 4}}[i]; moved.Blobs != want.Blobs || moved.Mounted != want.Mounted {
+			t.Errorf("run %d: moved %+v instead of %+v", i, moved, want)
+		}
+		if err := w.Tag(t.Context(), reconcile.Image{Repo: to, Digest: image.Digest}, tag(t, fmt.Sprint("v", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What is remembered of a registry may have been deleted there since. Then it is sent again.
+func TestWhatWasBelievedWronglyIsSentAgain(t *testing.T) {
+	source, target := registrytest.New(t, registrytest.Distribution), registrytest.New(t, registrytest.Distribution)
+	image := source.Push("app", registrytest.Index(true, nil, registrytest.Layer(1, 4000), registrytest.Layer(2, 4000)), "1")
+	w := writer(registry.Options{})
+	tree, err := w.Tree(t.Context(), image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blobsOnly reconcile.Tree
+	for _, m := range tree.Manifests {
+		m.Digest = reconcile.MustDigest("sha256:" + fmt.Sprintf("%064d", len(blobsOnly.Manifests)))
+		blobsOnly.Manifests = append(blobsOnly.Manifests, m)
+	}
+	for _, path := range []string{"app", "other"} { // "app" believes that it has them, and "third" would mount them
+		w.Knows(target.Repo(path), blobsOnly)
+	}
+	for _, path := range []string{"app", "third"} {
+		if _, err := w.Copy(t.Context(), image, target.Repo(path)); err != nil {
+			t.Fatal(err)
+		}
+		fresh := reader()
+		for _, m := range tree.Manifests {
+			for _, b := range m.Blobs {
+				rc, err := fresh.Open(t.Context(), target.Repo(path), b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, rc); err != nil {
+					t.Error(err)
+				}
+				_ = rc.Close()
+			}
+		}
+	}
 }

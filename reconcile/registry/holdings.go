@@ -17,6 +17,7 @@ type holdings struct {
 	by    map[hostBlob][]holder
 	hosts map[reconcile.Digest][]reconcile.Repo // where this run has put a blob: one repository a host
 	old   map[reconcile.Repo]bool               // repositories that turned out to hold blobs nobody told us about
+	told  map[string]bool                       // hosts whose earlier content was recalled
 }
 
 // A holder is a repository that holds a blob. It is sure if this run put the blob there or saw it; else a manifest that names it
@@ -27,7 +28,8 @@ type holder struct {
 }
 
 func newHoldings() *holdings {
-	return &holdings{by: map[hostBlob][]holder{}, hosts: map[reconcile.Digest][]reconcile.Repo{}, old: map[reconcile.Repo]bool{}}
+	return &holdings{by: map[hostBlob][]holder{}, hosts: map[reconcile.Digest][]reconcile.Repo{}, old: map[reconcile.Repo]bool{},
+		told: map[string]bool{}}
 }
 
 // add notes that a repository holds a blob.
@@ -117,3 +119,12 @@ func (h *holdings) isOld(repo reconcile.Repo) bool {
 }
 
 func (h *holdings) markOld(repo reconcile.Repo) { h.mu.Lock(); defer h.mu.Unlock(); h.old[repo] = true }
+
+// firstRecall tells, once for each host, that its earlier content wasn't recalled yet.
+func (h *holdings) firstRecall(host string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	first := !h.told[host]
+	h.told[host] = true
+	return first
+}

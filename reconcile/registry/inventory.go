@@ -194,4 +194,17 @@ func (s *seen) note(i reconcile.Image) { s.mu.Lock(); s.images[i] = true; s.mu.U
 
 func (s *seen) forget(i reconcile.Image) { s.mu.Lock(); delete(s.images, i); s.mu.Unlock() }
 
+// on returns what repositories of a host hold.
+func (s *seen) on(host string) []reconcile.Image {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []reconcile.Image
+	for i := range s.images {
+		if i.Repo.Host() == host {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
 func (s *seen) has(i reconcile.Image) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.images[i] }

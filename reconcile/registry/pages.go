@@ -24,7 +24,7 @@ func (c *client) pages(ctx context.Context, r request, take func(*answer) (int, 
 		if err != nil {
 			return err
 		}
-		if entries += n; entries > maxEntries || page > maxPages {
+		if entries += n; entries > c.entries || page > maxPages {
 			return refuse("the list of %s has no end: %d entries on %d pages so far", r.host, entries, page)
 		}
 		next := nextPage(a.header)

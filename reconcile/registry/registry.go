@@ -87,6 +87,7 @@ type Writer struct {
 	uploads   keyed[hostBlob]         // one upload of a blob to a host at a time
 	sources   keyed[reconcile.Digest] // one read of a blob from its source at a time
 	subjects  keyed[reconcile.Image]  // one change of a subject's records at a time
+	recalls   keyed[string]
 	pending   pending
 }
 

@@ -101,6 +101,24 @@ func FuzzManifest(f *testing.F) {
 	})
 }
 
+func TestAnEndlessListIsAnError(t *testing.T) {
+	n := 0
+	s := registrytest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n++
+		w.Header().Set("Link", fmt.Sprintf(`</v2/_catalog?last=%d>; rel="next"`, n))
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"repositories":["team/a%d","team/b%d"]}`, n, n)
+	}))
+	r := NewReader(Options{Keychain: authn.NewMultiKeychain()})
+	r.client.entries = 100
+	if repos, err := r.Repos(t.Context(), s.Prefix("team")); err == nil || !strings.Contains(err.Error(), "no end") {
+		t.Errorf("%d repositories, %v", len(repos), err)
+	}
+	if n != 51 {
+		t.Errorf("%d pages were read", n)
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	for value, want := range map[string]time.Duration{

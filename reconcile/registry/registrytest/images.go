@@ -125,8 +125,12 @@ func Push(t testing.TB, host, path string, what remote.Taggable, tags ...string)
 	if len(tags) == 0 {
 		refs = append(refs, repo.Digest(digest.String()))
 	}
-	for _, ref := range refs {
-		if err := write(ref, what); err != nil {
+	for i, ref := range refs {
+		put := write
+		if i > 0 { // the content is there by now
+			put = func(ref name.Reference, what remote.Taggable) error { return remote.Put(ref, what) }
+		}
+		if err := put(ref, what); err != nil {
 			t.Fatalf("push %s: %v", ref, err)
 		}
 	}
