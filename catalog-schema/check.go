@@ -19,6 +19,7 @@ const maxRegistries = 100
 
 // check reports the mistakes that show only when blocks are seen together, within one commit.
 func (t *tree) check() {
+	t.checkUnseen()
 	t.checkScopes()
 	t.checkPlaces()
 	t.checkRegistries()

@@ -258,7 +258,7 @@ func sentence(s string) string {
 
 // article puts "A" or "An" before the name of a block.
 func article(name string) string {
-	if strings.ContainsAny(name[:1], "aeiou") {
+	if name != "" && strings.Contains("aeiou", name[:1]) {
 		return "An " + name
 	}
 	return "A " + name
