@@ -336,15 +336,16 @@ func TestInvariant7AnOldCommitRacingANewerOne(t *testing.T) {
 	one, two := w.push("web", "1.0", 10), w.push("web", "1.1", 20)
 	w.commit(map[string]string{"web.hcl": w.image("web", "1.0 "+one+" stable")})
 	reached, release := make(chan struct{}), make(chan struct{})
-	var once sync.Once
+	first := true
 	k.mu.Lock()
-	k.before = func() {
-		once.Do(func() {
+	k.before = func() { // with the lock held
+		if first {
+			first = false
 			k.mu.Unlock()
 			close(reached)
 			<-release
 			k.mu.Lock()
-		})
+		}
 	}
 	k.mu.Unlock()
 	type ended struct {
