@@ -46,6 +46,9 @@ func observe(ctx context.Context, d Desired, o Observed, s Sensors, now time.Tim
 			staged = false
 			continue
 		}
+		if s.Asking != nil {
+			s.Asking(qs)
+		}
 		o = o.With(answerAll(ctx, s, qs))
 		staged = staged || scans
 	}
