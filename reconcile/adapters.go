@@ -60,6 +60,8 @@ type Sensors struct {
 	Scanners  map[string]Scanner
 	Records   Verifier
 	History   Historian
+	// Asking, if set, is told of each round of questions before they are asked.
+	Asking func([]Question)
 }
 
 // Tip reads the commit that the catalog's branch has now.

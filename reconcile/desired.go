@@ -61,6 +61,7 @@ type Revocation struct {
 	Name        string
 	Digest      Digest
 	Repos       []Repo
+	From        Repo // the image's source, if the catalog still names it
 	Reason      string
 	Replacement string // the version to move to, if any
 	Origin      Origin
@@ -90,10 +91,11 @@ type ScannerSpec struct {
 
 // SignerSpec says with which key to sign, and in which formats.
 type SignerSpec struct {
-	Name    string
-	Key     string // a reference to the private key: a file's path
-	Formats []Format
-	Origin  Origin
+	Name      string
+	Key       string // a reference to the private key: a file's path
+	PublicKey string // PEM; empty if it is to be found beside the private key
+	Formats   []Format
+	Origin    Origin
 }
 
 // Prune bounds removal.

@@ -37,7 +37,7 @@ var (
 	tagGrammar  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 	sha256Hex   = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	sha512Hex   = regexp.MustCompile(`^[0-9a-f]{128}$`)
-	recordTag   = regexp.MustCompile(`^(sha256|sha512)-([0-9a-f]{64}(?:[0-9a-f]{64})?)(?:\.(?:sig|att|sbom))?$`)
+	recordTag   = regexp.MustCompile(`^sha256-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?$`)
 	platformRE  = regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`)
 )
 
@@ -214,8 +214,7 @@ func (t Tag) Subject() (Digest, bool) {
 	if m == nil {
 		return Digest{}, false
 	}
-	d, err := ParseDigest(m[1] + ":" + m[2])
-	return d, err == nil
+	return Digest{"sha256:" + m[1]}, true
 }
 
 func (i Image) String() string { return i.Repo.String() + "@" + i.Digest.String() }

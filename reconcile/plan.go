@@ -41,6 +41,7 @@ type Action struct {
 	Reason    string     `json:"reason"`
 	If        If         `json:"if"`
 	Needs     []string   `json:"needs,omitempty"` // IDs of the actions that must be done before
+	After     []string   `json:"after,omitempty"` // IDs of the actions that must have ended before, however they end
 	Origin    Origin     `json:"origin,omitzero"`
 }
 

@@ -1,5 +1,7 @@
 package reconcile
 
+import "slices"
+
 // Status is how an action ended.
 type Status string
 
@@ -23,6 +25,11 @@ type Outcome struct {
 type Result struct {
 	Outcomes []Outcome `json:"outcomes"`
 	Blocked  []Finding `json:"blocked,omitempty"` // what a registry turned out to be unable to do
+}
+
+// Unable tells whether the registry turned out to be unable to do an action.
+func (r Result) Unable(a Action) bool {
+	return slices.ContainsFunc(r.Blocked, func(f Finding) bool { return f.Digest == a.Digest && f.Image == a.Title })
 }
 
 // A Report is one run as a whole: what was planned and, if it was applied, what came of it.

@@ -1,0 +1,71 @@
+# Everything a person does with this repository. `make help` lists it.
+
+GO     ?= go
+BIN    := bin
+ASSAY  := $(BIN)/assay
+FUZZ   ?= 30s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build bin/assay
+	@mkdir -p $(BIN)
+	$(GO) build -ldflags '-s -w' -o $(ASSAY) ./cmd/assay
+
+.PHONY: demo
+demo: build ## Show the whole way on this machine (DEMO=--keep leaves the registries up)
+	@$(ASSAY) demo $(DEMO)
+
+.PHONY: test
+test: ## Run all tests
+	@./test/run
+
+.PHONY: race
+race: ## Run all tests with the race detector
+	$(GO) test -race ./...
+
+.PHONY: generate
+generate: ## Write the generated documents anew
+	$(GO) generate ./...
+
+.PHONY: update-golden
+update-golden: ## Write the golden files of the tests anew; read the difference before you commit it
+	$(GO) test ./cmd/assay ./reconcile/report ./examples/... -update
+
+.PHONY: fmt
+fmt: ## Format the code and the example catalogs
+	gofmt -w cmd reconcile catalog-schema examples action test
+	$(GO) run ./cmd/assay fmt examples
+
+.PHONY: lint
+lint: ## Run the linters, layers included
+	@mkdir -p $(BIN)
+	@test -x $(BIN)/golangci-lint || GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(shell cat .golangci-version)
+	$(BIN)/golangci-lint run
+
+.PHONY: check
+check: ## Format, vet, lint, test, and generated documents up to date
+	@test -z "$$(gofmt -l cmd reconcile catalog-schema examples action test)" || { gofmt -l cmd reconcile catalog-schema examples action test; exit 1; }
+	$(GO) vet ./...
+	$(GO) generate ./...
+	@git diff --exit-code -- '*.md' || { echo 'generated documents were out of date: commit the change'; exit 1; }
+	$(MAKE) lint
+	$(MAKE) test
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZ (default 30s)
+	@set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
+	  for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' $$f); do \
+	    echo "$$(dirname $$f) $$t"; $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZ); done; done
+
+.PHONY: bench
+bench: build ## Measure against crane, regsync and skopeo
+	./test/bench/run
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(BIN)

@@ -1,0 +1,134 @@
+package catalog
+
+import (
+	"time"
+
+	"github.com/assay-oci/assay/reconcile"
+)
+
+// The types below are the language. A field's tags say how it is written and documented:
+//
+//	hcl:"name"            an attribute; hcl:"name,required" must be there; hcl:"name,block" holds nested blocks
+//	default:"…" doc:"…"   for the reference
+//
+// Checks that look at one value belong to its type (values.go); those that look at several stand in check.go.
+
+type scopeBlock struct {
+	node
+	Level      level    `hcl:"level,required" doc:"How wide the scope is. A scope below another one must be narrower; the root's is the organization."`
+	Path       repoPath `hcl:"path" default:"that of the scope around it" doc:"Where the scope publishes: its images go to the registry's prefix, then this path, then the image's repository. It is written whole: paths of nested scopes are not joined."`
+	Registries []string `hcl:"registries" default:"those of the scope around it; at the root, all" doc:"The registries that the scope's images go to. A narrower scope can only leave some out."`
+}
+
+type registryBlock struct {
+	node
+	Address  reconcile.Prefix `hcl:"address,required" doc:"Everything below this prefix is owned: Assay may tag and delete there. No two registries may overlap."`
+	Identity reconcile.Prefix `hcl:"identity" default:"the address" doc:"The canonical name of the prefix in signatures and records. Replicas share one, so that their records are the same."`
+	After    afterValue       `hcl:"after" doc:"Staged promotion: an image enters this registry when the other one has held it, signed, for the soak time."`
+}
+
+type afterValue struct {
+	Registry string        `hcl:"registry,required" doc:"The registry to wait for."`
+	Soak     time.Duration `hcl:"soak" default:"\"0s\"" doc:"For how long it must have held the image."`
+}
+
+type scannerBlock struct {
+	node
+	Command []string      `hcl:"command" doc:"Program and arguments of an external scanner. Without it, the label names a scanner that Assay knows."`
+	Timeout time.Duration `hcl:"timeout" default:"the scanner's own" doc:"For how long one scan may run."`
+}
+
+type signerBlock struct {
+	node
+	Key     string         `hcl:"key,required" doc:"A reference to the private key."`
+	Public  publicKey      `hcl:"public_key" doc:"The public half of the key, in PEM, as cosign.pub has it. With it, a plan verifies signatures without the private key. Default: the file beside the key whose name ends in .pub."`
+	Formats []signerFormat `hcl:"formats" default:"[\"legacy\", \"bundle\"]" doc:"How signatures are stored: cosign's legacy tags, Sigstore bundles, or both."`
+	Keyless []*emptyBlock  `hcl:"keyless,block" doc:"Not supported yet by this version."`
+}
+
+type emptyBlock struct{ node }
+
+type pruneBlock struct {
+	node
+	Limit int           `hcl:"limit" default:"10" doc:"The most images that one run may take tags or content from. With 0, nothing is removed."`
+	Grace time.Duration `hcl:"grace" default:"\"168h\"" doc:"For how long an image must have been absent from the catalog before it is deleted."`
+}
+
+type policyBlock struct {
+	node
+	Rules []*ruleBlock `hcl:"rule,block" doc:"A rule and its parameters; see the reference of the rules. Here expressions are allowed where the rule says so."`
+}
+
+// ruleBlock's body belongs to the rule's decoder.
+type ruleBlock struct {
+	node
+	rule reconcile.Rule
+}
+
+type imageBlock struct {
+	node
+	Source     reconcile.Repo  `hcl:"source,required" doc:"Where the image comes from."`
+	Repository repoPath        `hcl:"repository" default:"the label" doc:"Where it goes, below the registry's prefix and the scope's path."`
+	Owner      string          `hcl:"owner" doc:"Who answers for it."`
+	Purpose    string          `hcl:"purpose" doc:"What it is for, in one line."`
+	ReviewBy   date            `hcl:"review_by" doc:"When the approval must be looked at again."`
+	Registries []string        `hcl:"registries" default:"those of its scope" doc:"The registries that it goes to, of those that its scope allows."`
+	Versions   []*versionBlock `hcl:"version,block" doc:"An approved version; its label is its tag."`
+}
+
+type versionBlock struct {
+	node
+	Digest  reconcile.Digest `hcl:"digest,required" doc:"What is approved: the image or index, byte for byte."`
+	Tags    []reconcile.Tag  `hcl:"tags" default:"[]" doc:"Further tags. They move with the catalog; each move is a finding in the plan."`
+	Mutable bool             `hcl:"mutable" default:"false" doc:"Whether the version's own tag may move to another digest."`
+}
+
+type revokeBlock struct {
+	node
+	Digest      reconcile.Digest `hcl:"digest,required" doc:"What must not exist."`
+	Reason      string           `hcl:"reason,required" doc:"Why, for those who used it."`
+	Replacement string           `hcl:"replacement" doc:"The version to move to."`
+	Repository  repoPath         `hcl:"repository" default:"the image's, or the label" doc:"Where it is, for an image that is no longer in the catalog."`
+}
+
+type waiverBlock struct {
+	node
+	Rule          string           `hcl:"rule,required" doc:"The rule that it is an exception from."`
+	Image         string           `hcl:"image" default:"all images of the scope" doc:"The image's label."`
+	Digest        reconcile.Digest `hcl:"digest" default:"all digests" doc:"One digest alone."`
+	Package       string           `hcl:"package" default:"all packages" doc:"One package alone, by its name."`
+	Justification justification    `hcl:"justification" doc:"Why the image is not affected. Leave it out where it is, and the risk is accepted."`
+	Reason        string           `hcl:"reason,required" doc:"Why, in your own words."`
+	Expires       date             `hcl:"expires,required" doc:"The last day on which it counts (UTC)."`
+}
+
+// A blockType is one kind of block at the top of a file.
+type blockType struct {
+	name    string
+	label   string // what its label is; empty for none
+	body    any
+	where   string
+	doc     string
+	example string
+}
+
+// blockTypes are the language, in the order of the reference.
+var blockTypes = []blockType{
+	{"scope", "name", scopeBlock{}, "at most one in a folder; the root must have one",
+		"Makes the folder a scope: a part of the organization with its own policy, path and owners. A folder without one belongs to the scope around it. Whoever may write in a folder without its own scope writes for the scope around it, waivers included.",
+		exampleScope},
+	{"registry", "name", registryBlock{}, "in the organization's scope", "A place that Assay owns below a prefix.", exampleRegistry},
+	{"scanner", "name", scannerBlock{}, "in the organization's scope",
+		"A scanner to run on each image. Without any, the scanner \"builtin\" runs where a rule needs scans, and nothing is scanned where none does.", exampleScanner},
+	{"signer", "name", signerBlock{}, "in the organization's scope", "A key that signs what is approved.", exampleSigner},
+	{"prune", "", pruneBlock{}, "at most one, in the organization's scope",
+		"Lets Assay delete what is absent from the catalog. Without it, absent images keep their content, and the limit is 10.", examplePrune},
+	{"policy", "name", policyBlock{}, "in any folder",
+		"Rules that bind the images of its folder and of all folders below. A narrower policy can only add rules.", examplePolicy},
+	{"image", "name", imageBlock{}, "in any folder",
+		"An image and its approved versions. The label is unique in the whole catalog.", exampleImage},
+	{"revoke", "image", revokeBlock{}, "in any folder",
+		"A digest that must not exist: it is deleted from every registry.", exampleRevoke},
+	{"waiver", "finding", waiverBlock{}, "in any folder",
+		"A reviewed exception. The label is the identifier of the finding, such as a CVE, or \"*\" for all. It binds rules of its own scope or narrower ones, and counts once it is merged.", exampleWaiver},
+}

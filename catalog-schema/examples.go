@@ -1,0 +1,67 @@
+package catalog
+
+// The examples of the reference. A test loads them together as one catalog.
+const (
+	exampleScope = `scope "acme" {
+  level = "organization"
+}
+`
+	exampleRegistry = `registry "eu" {
+  address  = "registry.eu.example.com/approved"
+  identity = "images.example.com/approved"
+}
+
+registry "prod" {
+  address = "registry.prod.example.com/approved"
+  after = {
+    registry = "eu"
+    soak     = "72h"
+  }
+}
+`
+	exampleScanner = `scanner "trivy" {
+  timeout = "10m"
+}
+`
+	exampleSigner = `signer "main" {
+  key = "awskms:///alias/approved-images"
+}
+`
+	examplePrune = `prune {
+  limit = 10
+  grace = "168h"
+}
+`
+	examplePolicy = `policy "baseline" {
+  rule "platforms" {
+    require = ["linux/amd64", "linux/arm64"]
+  }
+}
+`
+	exampleImage = `image "nginx" {
+  source    = "docker.io/library/nginx"
+  owner     = "@acme/edge"
+  purpose   = "Reverse proxy at the edge"
+  review_by = "2027-05-01"
+
+  version "1.27.3" {
+    digest = "sha256:0c9e0b6d0a0f5ad4d2e7f2a4b1c6d8e93f5a7b9c1d3e5f7092a4b6c8dae0f214"
+    tags   = ["1.27", "stable"]
+  }
+}
+`
+	exampleRevoke = `revoke "nginx" {
+  digest      = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+  reason      = "CVE-2026-1234: request smuggling"
+  replacement = "1.27.3"
+}
+`
+	exampleWaiver = `waiver "CVE-2026-4321" {
+  rule          = "platforms"
+  image         = "nginx"
+  justification = "vulnerable_code_not_in_execute_path"
+  reason        = "The module is not loaded in our configuration."
+  expires       = "2027-01-31"
+}
+`
+)

@@ -1,0 +1,184 @@
+package catalog
+
+import (
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/rogpeppe/go-internal/diff"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/assay-oci/assay/reconcile"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// A declared rule finds nothing: Load only carries rules.
+type declared struct {
+	name  string
+	reads reconcile.Reads
+}
+
+func (d declared) Name() string                                         { return d.name }
+func (d declared) Reads() reconcile.Reads                               { return d.reads }
+func (declared) Check(reconcile.Subject, time.Time) []reconcile.Finding { return nil }
+
+func rule(name string, reads reconcile.Reads, attributes ...string) func(hcl.Body) (reconcile.Rule, hcl.Diagnostics) {
+	return func(b hcl.Body) (reconcile.Rule, hcl.Diagnostics) {
+		schema := &hcl.BodySchema{}
+		for _, a := range attributes {
+			schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: a})
+		}
+		_, diags := b.Content(schema)
+		return declared{name, reads}, diags
+	}
+}
+
+var options = Options{Now: now, Commit: "0123456789abcdef0123456789abcdef01234567", Rules: Rules{
+	"sources":         rule("sources", reconcile.ReadsDeclaration, "allow", "deny"),
+	"platforms":       rule("platforms", reconcile.ReadsContent, "require"),
+	"vulnerabilities": rule("vulnerabilities", reconcile.ReadsScans, "deny"),
+	"condition":       rule("condition", reconcile.ReadsContent, "assert"),
+}}
+
+// files makes a file system of an archive's files, and another one of those below "base/".
+func files(a *txtar.Archive) (base, head fstest.MapFS) {
+	head = fstest.MapFS{}
+	for _, f := range a.Files {
+		if name, ok := strings.CutPrefix(f.Name, "base/"); ok {
+			if base == nil {
+				base = fstest.MapFS{}
+			}
+			base[name] = &fstest.MapFile{Data: f.Data}
+		} else if !strings.HasPrefix(f.Name, "golden/") {
+			head[f.Name] = &fstest.MapFile{Data: f.Data}
+		}
+	}
+	return base, head
+}
+
+// Each archive in testdata is a catalog, its diagnostics, and what Load makes of it. A file "base/x" belongs to the base commit.
+func TestCatalogsLoadAsTheirArchivesSay(t *testing.T) {
+	for _, kind := range []string{"valid", "invalid", "change"} {
+		paths, err := filepath.Glob("testdata/" + kind + "/*.txtar")
+		if err != nil || len(paths) == 0 {
+			t.Fatal("no archives", err)
+		}
+		for _, p := range paths {
+			t.Run(kind+"/"+strings.TrimSuffix(filepath.Base(p), ".txtar"), func(t *testing.T) { checkArchive(t, kind, p) })
+		}
+	}
+}
+
+func checkArchive(t *testing.T, kind, p string) {
+	a, err := txtar.ParseFile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, head := files(a)
+	var d reconcile.Desired
+	var diags *Diagnostics
+	if base == nil {
+		d, diags = LoadCommit(head, options)
+	} else {
+		d, diags = Load(base, head, options)
+	}
+	var text strings.Builder
+	if err := diags.Print(&text, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	if failed := len(diags.Diagnostics) > 0; failed != (kind == "invalid") {
+		t.Errorf("diagnostics of a catalog in %q: %s", kind, &text)
+	}
+	want := &txtar.Archive{Comment: a.Comment}
+	for _, f := range a.Files {
+		if !strings.HasPrefix(f.Name, "golden/") {
+			want.Files = append(want.Files, f)
+		}
+	}
+	if text.Len() > 0 {
+		want.Files = append(want.Files, txtar.File{Name: "golden/diagnostics", Data: []byte(text.String())})
+	}
+	want.Files = append(want.Files, txtar.File{Name: "golden/desired", Data: []byte(describe(d))})
+	got, had := txtar.Format(want), txtar.Format(a)
+	if string(got) == string(had) {
+		return
+	}
+	if *update {
+		if err := os.WriteFile(p, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Errorf("%s", diff.Diff("archive", had, "loaded", got))
+}
+
+// describe writes a Desired for people, one line a thing.
+func describe(d reconcile.Desired) string {
+	var b strings.Builder
+	for _, r := range d.Registries {
+		fmt.Fprintf(&b, "registry %s %s identity %s", r.Name, r.Prefix, r.Identity)
+		if r.After.Registry != "" {
+			fmt.Fprintf(&b, " after %s for %s", r.After.Registry, r.After.Soak)
+		}
+		b.WriteByte('\n')
+	}
+	for _, s := range d.Scanners {
+		fmt.Fprintf(&b, "scanner %s %q %s\n", s.Name, s.Command, s.Timeout)
+	}
+	for _, s := range d.Signers {
+		fmt.Fprintf(&b, "signer %s %s %s\n", s.Name, s.Key, s.Formats)
+	}
+	fmt.Fprintf(&b, "prune absent %t, limit %d, grace %s\n", d.Prune.Absent, d.Prune.Limit, d.Prune.Grace)
+	for _, w := range d.Wants {
+		fmt.Fprintf(&b, "want %s from %s@%s mutable %t scope %q tags %s owner %q purpose %q (%s:%d)\n", w.Title(), w.From.Repo, w.From.Digest.Short(), w.Mutable, w.Scope, w.Tags, w.Owner, w.Purpose, w.Origin.File, w.Origin.Line)
+		if !w.Review.IsZero() {
+			fmt.Fprintf(&b, "  review %s\n", w.Review.Format(time.DateOnly))
+		}
+		for _, to := range w.To {
+			fmt.Fprintf(&b, "  to %s %s identity %s\n", to.Registry, to.Repo, to.Identity)
+		}
+		for _, r := range w.Rules {
+			fmt.Fprintf(&b, "  rule %s of %s, scope %q (%s:%d)\n", r.Name(), r.Policy, r.Scope, r.Origin.File, r.Origin.Line)
+		}
+	}
+	for _, r := range d.Revoked {
+		fmt.Fprintf(&b, "revoke %s %s from %s: %s, replacement %q (%s:%d)\n", r.Name, r.Digest.Short(), r.Repos, r.Reason, r.Replacement, r.Origin.File, r.Origin.Line)
+	}
+	for _, w := range d.Waivers {
+		fmt.Fprintf(&b, "waiver %s rule %s image %q digest %q package %q scope %q until %s (%s)\n", w.ID, w.Rule, w.Image, w.Digest.Short(), w.Package, w.Scope, w.Expires.Format(time.DateTime), w.Justification)
+	}
+	for _, f := range d.Changes {
+		fmt.Fprintf(&b, "change %s (%s:%d) %s %q\n", f.Summary, f.Origin.File, f.Origin.Line, f.Image, f.Scope)
+	}
+	for _, f := range d.Broken {
+		fmt.Fprintf(&b, "broken %s %s (%s:%d)\n", f.Image, f.Summary, f.Origin.File, f.Origin.Line)
+	}
+	return b.String()
+}
+
+func TestLoadKeepsTheCommit(t *testing.T) {
+	d, _ := LoadCommit(fstest.MapFS{}, options)
+	if d.Commit != options.Commit {
+		t.Errorf("commit %q", d.Commit)
+	}
+}
+
+func TestANilBaseMeansAMergedCommit(t *testing.T) {
+	head := fstest.MapFS{"a.hcl": {Data: []byte(exampleScope + exampleRegistry + exampleImage)}}
+	d, diags := Load(nil, head, options)
+	if diags.HasErrors() || len(d.Wants) != 1 || len(d.Changes) != 0 {
+		t.Errorf("%v %v", diags.Diagnostics, d)
+	}
+}
+
+var _ fs.FS = fstest.MapFS{}

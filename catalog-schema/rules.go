@@ -1,0 +1,99 @@
+package catalog
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/assay-oci/assay/reconcile"
+)
+
+// decodeRules hands each rule's body to its decoder. A mistake in one leaves the images below its folder without a judge.
+func (t *tree) decodeRules(decoders Rules) {
+	if decoders == nil {
+		return
+	}
+	known := slices.Sorted(maps.Keys(decoders))
+	for _, p := range t.policies {
+		for _, r := range p.Rules {
+			if r.bad() {
+				continue
+			}
+			decode, ok := decoders[r.label]
+			if !ok {
+				t.unsound(p.folder, mistake(r.labelRange(), "Unknown rule", "There is no rule %q.%s", clip(r.label, 80), nearest(r.label, known)))
+				continue
+			}
+			rule, diags := decode(r.block.Body)
+			t.note(p.folder, diags)
+			if !diags.HasErrors() {
+				r.rule = rule
+			}
+		}
+	}
+	for _, w := range t.waivers {
+		if _, ok := decoders[w.Rule]; !ok && !w.bad() {
+			t.unsound(w.folder, mistake(w.attr("rule"), "Unknown rule", "There is no rule %q.%s", clip(w.Rule, 80), nearest(w.Rule, known)))
+		}
+	}
+}
+
+// rulesOf returns the rules that bind a folder: base's, and head's where they differ. The result is shared; don't append to it.
+func (l *loader) rulesOf(folder string) []reconcile.Bound {
+	if out, ok := l.bound[folder]; ok {
+		return out
+	}
+	seen := map[string]bool{}
+	var out []reconcile.Bound
+	for _, t := range l.trees() {
+		for _, p := range t.policies {
+			if !encloses(p.folder, folder) {
+				continue
+			}
+			for _, r := range p.Rules {
+				if r.rule == nil {
+					continue
+				}
+				if l.base != l.head {
+					key := p.folder + "\x00" + p.label + "\x00" + t.fingerprint(&r.node)
+					if t == l.head && seen[key] {
+						continue
+					}
+					seen[key] = true
+				}
+				out = append(out, reconcile.Bound{Rule: r.rule, Scope: l.scopeOfRule(t, p.folder), Policy: p.label, Origin: origin(r.def())})
+			}
+		}
+	}
+	l.bound[folder] = slices.Clip(out)
+	return l.bound[folder]
+}
+
+func (l *loader) scopeOfRule(t *tree, folder string) string {
+	if t == l.base {
+		return t.scopeOf(folder)
+	}
+	return l.now.scopeOf(folder)
+}
+
+func (t *tree) fingerprint(n *node) string {
+	f := t.files[n.def().Filename]
+	return fingerprint(f, hcl.RangeBetween(n.block.TypeRange, n.block.CloseBraceRange))
+}
+
+// judges returns the rules for an image: those of its place, and those of the place that it comes from if the pull request moves it.
+func (l *loader) judges(x *imageBlock) []reconcile.Bound {
+	rules := l.rulesOf(x.folder)
+	was := l.before[x.label]
+	if was == nil || was.folder == x.folder {
+		return rules
+	}
+	out := slices.Clone(rules)
+	for _, r := range l.rulesOf(was.folder) {
+		if !slices.ContainsFunc(out, func(o reconcile.Bound) bool { return o.Origin == r.Origin && o.Scope == r.Scope }) {
+			out = append(out, r)
+		}
+	}
+	return out
+}

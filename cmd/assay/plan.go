@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/report"
+)
+
+type planOptions struct {
+	runOptions
+	base     string
+	detailed bool
+}
+
+func newPlan(io stdio) *cobra.Command {
+	var o planOptions
+	c := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what reconcile would do, without the means to write",
+		Example: `  assay plan --catalog ./catalog
+  assay plan --catalog https://git.example.com/acme/catalog --commit 4f2a… --base main -o markdown`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runPlan(c.Context(), io, o) },
+	}
+	o.flags(c)
+	c.Flags().StringVar(&o.base, "base", "", "judge by the policy of this `ref` or commit, as on a pull request")
+	c.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 when changes are pending")
+	return c
+}
+
+func runPlan(ctx context.Context, io stdio, o planOptions) error {
+	run, err := openRun(ctx, io, o.runOptions, o.base)
+	if err != nil {
+		return err
+	}
+	defer run.close()
+	sensors, observed, err := run.sensors(ctx)
+	if err != nil {
+		return err
+	}
+	rep := reconcile.Preview(ctx, run.desired, observed, sensors, time.Now())
+	run.progress.end()
+	if err := render(io.out, o.output, rep); err != nil {
+		return err
+	}
+	return verdict(rep, o.detailed)
+}
+
+// verdict turns a report into the exit code that the manual promises.
+func verdict(r reconcile.Report, detailed bool) error {
+	s := report.Summarize(r)
+	switch {
+	case s.Failed+s.Stale > 0 || s.Gaps > 0:
+		return exit(exitFailed)
+	case s.Blocked > 0:
+		return exit(exitBlocked)
+	case detailed && r.Result == nil && !r.Plan.Empty():
+		return exit(exitChanges)
+	}
+	return nil
+}
+
+func render(w io.Writer, format string, r reconcile.Report) error {
+	switch format {
+	case "json":
+		return report.JSON(w, r)
+	case "markdown":
+		return report.Markdown(w, r)
+	case "text":
+		return report.Text(w, r, coloured(w))
+	}
+	return fmt.Errorf("output %q is none of text, json, markdown", format)
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	catalog "github.com/assay-oci/assay/catalog-schema"
+	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/policy"
+	"github.com/assay-oci/assay/reconcile/registry"
+	"github.com/assay-oci/assay/reconcile/scan/builtin"
+	"github.com/assay-oci/assay/reconcile/scan/command"
+	"github.com/assay-oci/assay/reconcile/scan/stage"
+	"github.com/assay-oci/assay/reconcile/sign"
+	"github.com/assay-oci/assay/reconcile/source"
+)
+
+// This file alone names the concrete adapters. A scanner, a forge or another adapter gets its line here.
+
+// ruleDecoders are the policy rules that a catalog may use.
+func ruleDecoders() catalog.Rules { return policy.Rules() }
+
+// openSource opens the catalog's repository. Clones of URLs are kept in the cache folder; without one they are made in memory.
+func openSource(ctx context.Context, o catalogOptions, cache string) (*source.Source, error) {
+	options := source.Options{Ref: o.ref, Commit: o.commit, Dirty: o.workingTree, Path: o.path}
+	if cache != "" {
+		options.CacheDir = filepath.Join(cache, "git")
+	}
+	return source.Open(ctx, o.location, options)
+}
+
+// assembly is one run's catalog and the adapters that it needs. Its sensors can't write; effects are made by reconcile alone.
+type assembly struct {
+	options  runOptions
+	cache    string
+	source   *source.Source
+	desired  reconcile.Desired
+	reader   *registry.Reader
+	stage    *stage.Stage // nil if nothing is staged
+	keys     map[string]sign.PublicKey
+	progress *progress
+	io       stdio
+}
+
+// openRun reads the catalog. With a base, the policy is that of the base, as on a pull request.
+func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembly, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	cache, err := o.folder()
+	if err != nil {
+		return nil, err
+	}
+	src, err := openSource(ctx, o.catalogOptions, cache)
+	if err != nil {
+		return nil, err
+	}
+	options := catalog.Options{Now: time.Now(), Commit: src.Commit(), Rules: ruleDecoders()}
+	load := func() (reconcile.Desired, *catalog.Diagnostics) { return catalog.LoadCommit(src.FS(), options) }
+	if base != "" {
+		at, _, err := src.At(ctx, base)
+		if err != nil {
+			return nil, err
+		}
+		load = func() (reconcile.Desired, *catalog.Diagnostics) { return catalog.Load(at, src.FS(), options) }
+	}
+	desired, diags := load()
+	if err := diags.Print(io.err, 0, coloured(io.err)); err != nil {
+		return nil, fmt.Errorf("print mistakes: %w", err)
+	}
+	return &assembly{options: o, cache: cache, source: src, desired: desired, progress: newProgress(io.err), io: io}, nil
+}
+
+// sensors builds what observes. Nothing of it can write to a registry.
+func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Observed, error) {
+	observed := reconcile.Observed{Unable: unable(a.cache, time.Now())}
+	blobs := &blobSource{}
+	a.reader = registry.NewReader(registry.Options{
+		CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure, Blobs: blobs, Progress: a.progress.moved,
+	})
+	blobs.Blobs = a.reader
+	s := reconcile.Sensors{Inventory: a.reader, Content: a.reader, History: a, Asking: a.progress.asking}
+	if len(a.desired.Scanners) > 0 || len(a.desired.Registries) > 1 {
+		st, err := stage.New(stage.Options{Dir: filepath.Join(a.cache, "stage"), Budget: int64(a.options.stage)}, stageSource{a.reader})
+		if err != nil {
+			return s, observed, err
+		}
+		a.stage, blobs.Blobs, s.Stage = st, st, st
+		observed.Budget = st.Budget()
+	}
+	var err error
+	if s.Scanners, err = a.scanners(); err != nil {
+		return s, observed, err
+	}
+	if a.keys, err = a.publicKeys(ctx); err != nil {
+		return s, observed, err
+	}
+	s.Records = sign.NewVerifier(a.keys, a.reader)
+	return s, observed, nil
+}
+
+// effects builds what writes.
+func (a *assembly) effects(ctx context.Context) (reconcile.Effects, error) {
+	w := registry.NewWriter(a.reader)
+	e := reconcile.Effects{Catalog: a.source, Copier: w, Tagger: w, Deleter: w, Placer: w, Signers: map[string]reconcile.Signer{}, Done: a.progress.acted}
+	for _, spec := range a.desired.Signers {
+		s, err := sign.New(ctx, sign.Options{Name: spec.Name, Key: spec.Key, Password: a.password})
+		if err != nil {
+			return e, err
+		}
+		if known, ok := a.keys[spec.Name]; ok && string(known.PEM()) != string(s.PublicKey().PEM()) {
+			return e, fmt.Errorf("signer %q: the private key %s does not belong to its public key; nothing that it signs would count", spec.Name, spec.Key)
+		}
+		e.Signers[spec.Name] = s
+	}
+	return e, nil
+}
+
+func (a *assembly) scanners() (map[string]reconcile.Scanner, error) {
+	out := map[string]reconcile.Scanner{}
+	for _, spec := range a.desired.Scanners {
+		if len(spec.Command) > 0 {
+			s, err := command.New(command.Options{Name: spec.Name, Command: spec.Command, Timeout: spec.Timeout})
+			if err != nil {
+				return nil, err
+			}
+			out[spec.Name] = s
+			continue
+		}
+		if spec.Name != "builtin" {
+			return nil, fmt.Errorf("scanner %q has no command, and is not %q; write command = [\"program\", \"{layout}\"]", spec.Name, "builtin")
+		}
+		out[spec.Name] = builtin.New(builtin.Options{Dir: advisoryFolder(a.cache), Hint: "run `assay db update`"})
+	}
+	return out, nil
+}
+
+func advisoryFolder(cache string) string { return filepath.Join(cache, "advisories") }
+
+// publicKeys finds the keys that signatures are verified with: in the catalog, or beside the private key as cosign writes it
+// (cosign.key and cosign.pub), or in the private key itself.
+func (a *assembly) publicKeys(ctx context.Context) (map[string]sign.PublicKey, error) {
+	out := map[string]sign.PublicKey{}
+	for _, spec := range a.desired.Signers {
+		k, err := a.publicKey(ctx, spec)
+		if err != nil {
+			return nil, fmt.Errorf("signer %q: %w", spec.Name, err)
+		}
+		out[spec.Name] = k
+	}
+	return out, nil
+}
+
+func (a *assembly) publicKey(ctx context.Context, spec reconcile.SignerSpec) (sign.PublicKey, error) {
+	if spec.PublicKey != "" {
+		return sign.ParsePublicKey([]byte(spec.PublicKey))
+	}
+	beside := strings.TrimSuffix(spec.Key, ".key") + ".pub"
+	if k, err := sign.ReadPublicKey(beside); err == nil {
+		return k, nil
+	}
+	s, err := sign.New(ctx, sign.Options{Name: spec.Name, Key: spec.Key, Password: a.password})
+	if err != nil {
+		return sign.PublicKey{}, fmt.Errorf("%w; to plan without the private key, write its public half into the catalog as public_key", err)
+	}
+	return s.PublicKey(), nil
+}
+
+// password asks at the terminal, without echo.
+func (a *assembly) password(context.Context) ([]byte, error) {
+	f, ok := a.io.in.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil, fmt.Errorf("the key is encrypted: set ASSAY_KEY_PASSWORD")
+	}
+	fmt.Fprint(a.io.err, "password of the signing key: ")
+	defer fmt.Fprintln(a.io.err)
+	return term.ReadPassword(int(f.Fd()))
+}
+
+// History implements reconcile.Historian on the catalog's repository.
+func (a *assembly) History(ctx context.Context, since time.Time) (reconcile.History, error) {
+	states := func(yield func(catalog.State, error) bool) {
+		var until time.Time
+		for r, err := range a.source.Log(ctx, since) {
+			if !yield(catalog.State{Until: until, Files: r.FS}, err) {
+				return
+			}
+			until = r.Time
+		}
+	}
+	return catalog.History(states, since, catalog.Options{})
+}
+
+// remember keeps for the next run what this one found out about registries. It only makes that one's plan say it earlier.
+func (a *assembly) remember(r reconcile.Report) {
+	if err := rememberUnable(a.cache, r, time.Now()); err != nil {
+		fmt.Fprintf(a.io.err, "assay: what was learnt about registries could not be kept: %v\n", err)
+	}
+}
+
+func (a *assembly) close() {
+	a.progress.end()
+	if a.stage != nil {
+		if err := a.stage.Close(); err != nil {
+			fmt.Fprintf(a.io.err, "assay: the stage was not tidied: %v\n", err)
+		}
+	}
+}
+
+// blobSource lets the registry read blobs through the stage, which itself reads from the registry.
+type blobSource struct{ registry.Blobs }
+
+// stageSource gives the stage what it reads from registries.
+type stageSource struct{ *registry.Reader }
+
+func (s stageSource) Blob(ctx context.Context, from reconcile.Repo, b reconcile.Blob) (io.ReadCloser, error) {
+	return s.Reader.Open(ctx, from, b)
+}

@@ -1,0 +1,7 @@
+scope "acme" {
+  level = "organization"
+}
+
+registry "main" {
+  address = "registry.example.com/approved"
+}

@@ -1,0 +1,5 @@
+scope "edge" {
+  level      = "project"
+  path       = "edge"
+  registries = ["eu"]
+}

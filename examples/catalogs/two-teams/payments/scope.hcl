@@ -1,0 +1,4 @@
+scope "payments" {
+  level = "project"
+  path  = "payments"
+}

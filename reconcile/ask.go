@@ -1,0 +1,273 @@
+package reconcile
+
+import (
+	"slices"
+	"time"
+)
+
+// Ask names what has to be read next to make a plan, or nothing when Diff can decide everything. It never repeats a
+// question, and what a question is about follows from answers to earlier ones: first the registries' inventory, then the shape of what
+// isn't settled, then records, then scans (as many as the stage can hold), and history only where something could be removed or
+// a fixed tag has moved.
+func Ask(d Desired, o Observed, now time.Time) []Question {
+	s := newState(d, o, now)
+	for _, next := range []func() []Question{s.askInventory, s.askHeld, s.askTrees, s.askRecords, s.askScans, s.askHistory, s.askRemoval} {
+		if qs := s.open(next()); len(qs) > 0 {
+			return qs
+		}
+	}
+	return nil
+}
+
+// open drops the questions that have been asked and sorts the rest.
+func (s *state) open(qs []Question) []Question {
+	seen := map[Question]bool{}
+	var out []Question
+	for _, q := range qs {
+		if !seen[q] && !s.o.asked(q) {
+			seen[q] = true
+			out = append(out, q)
+		}
+	}
+	sortBy(out, Question.key)
+	return out
+}
+
+func (s *state) askInventory() []Question {
+	var qs []Question
+	if s.d.Prune.Absent {
+		for _, r := range s.d.Registries {
+			qs = append(qs, Question{Kind: AskRepos, Prefix: r.Prefix})
+		}
+		if open := s.open(qs); len(open) > 0 {
+			return open
+		}
+	}
+	for _, r := range s.owned() {
+		qs = append(qs, Question{Kind: AskTags, Repo: r})
+	}
+	return qs
+}
+
+// askHeld asks for digests that no tag shows: versions whose tags are missing, and revoked ones.
+func (s *state) askHeld() []Question {
+	var qs []Question
+	ask := func(i Image) {
+		if _, known := s.holds(i); !known {
+			if _, ok := s.tags(i.Repo); ok {
+				qs = append(qs, Question{Kind: AskHas, Repo: i.Repo, Digest: i.Digest})
+			}
+		}
+	}
+	for _, w := range s.d.Wants {
+		for _, t := range w.To {
+			ask(Image{t.Repo, w.From.Digest})
+		}
+	}
+	for i := range s.revoked {
+		ask(i)
+	}
+	return qs
+}
+
+func (s *state) askTrees() []Question {
+	var qs []Question
+	for _, w := range s.d.Wants {
+		places := s.places(w)
+		if settled(w, places) && len(s.d.Signers) == 0 {
+			continue
+		}
+		from := holder(w, places)
+		if from == w.From && len(s.declared(w)) > 0 {
+			continue
+		}
+		if _, ok := s.tree(w, places); !ok {
+			qs = append(qs, Question{Kind: AskTree, Repo: from.Repo, Digest: from.Digest})
+		}
+	}
+	return qs
+}
+
+func (s *state) askRecords() []Question {
+	if len(s.d.Signers) == 0 {
+		return nil
+	}
+	var qs []Question
+	for _, w := range s.d.Wants {
+		places := s.places(w)
+		tree, ok := s.tree(w, places)
+		if !ok {
+			continue
+		}
+		for _, p := range places {
+			if !p.known || !p.held {
+				continue
+			}
+			for _, d := range tree.Signed() {
+				qs = append(qs, Question{Kind: AskRecords, Repo: p.Repo, Digest: d})
+			}
+		}
+	}
+	return qs
+}
+
+// askScans asks for the scans of what is to be admitted and has no attested scan yet, for as many images as fit the stage together.
+func (s *state) askScans() []Question {
+	var qs []Question
+	var bytes int64
+	for _, w := range s.d.Wants {
+		mine := s.open(s.scansOf(w))
+		if len(mine) == 0 {
+			continue
+		}
+		tree, _ := s.tree(w, s.places(w))
+		if size := tree.Bytes(); s.o.Budget > 0 && bytes+size > s.o.Budget && bytes > 0 {
+			continue
+		} else {
+			bytes += size
+		}
+		qs = append(qs, mine...)
+	}
+	return qs
+}
+
+// scansOf returns the scans that a version must have before it can be judged.
+func (s *state) scansOf(w Want) []Question {
+	if len(s.d.Scanners) == 0 || len(s.declared(w)) > 0 {
+		return nil
+	}
+	places := s.places(w)
+	tree, ok := s.tree(w, places)
+	if !ok || !s.recordsKnown(tree, places) {
+		return nil
+	}
+	a := s.assess(w)
+	if !a.admits() {
+		return nil
+	}
+	from := holder(w, places)
+	var qs []Question
+	for _, m := range tree.Runnable() {
+		for _, sc := range s.d.Scanners {
+			if _, ok := s.attestedScan(m.Digest, sc.Name, places); !ok {
+				qs = append(qs, Question{Kind: AskScan, Repo: from.Repo, Digest: m.Digest, Root: tree.Root, Scanner: sc.Name})
+			}
+		}
+	}
+	return qs
+}
+
+// recordsKnown tells whether at least one place that holds the image has told its records, or none holds it.
+func (s *state) recordsKnown(tree Tree, places []place) bool {
+	if len(s.d.Signers) == 0 {
+		return true
+	}
+	for _, p := range places {
+		if p.known && p.held {
+			if _, ok := s.records(Image{p.Repo, tree.Root}); !ok && !s.o.asked(Question{Kind: AskRecords, Repo: p.Repo, Digest: tree.Root}) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// historySpan is how far back an approval is looked for when a version's own tag was found to have moved.
+const historySpan = 30 * 24 * time.Hour
+
+// askHistory asks Git where a decision depends on what was approved before: a version's own tag names another digest than
+// the catalog (was it changed in the catalog, or by hand in the registry?), or something may have been absent for long enough to be deleted.
+func (s *state) askHistory() []Question {
+	need := s.d.Prune.Absent && s.mayHaveLeft()
+	for _, w := range s.d.Wants {
+		for _, p := range s.places(w) {
+			if p.known && s.ownTagMoved(w, p) {
+				need = true
+			}
+		}
+	}
+	if !need {
+		return nil
+	}
+	return []Question{s.historyQuestion()}
+}
+
+// mayHaveLeft tells whether a registry may hold something that the catalog no longer names. Cosign's first format leaves a tag beside
+// everything that we signed, so where it is written a tag list without a stranger's record says no, and history need not be read.
+func (s *state) mayHaveLeft() bool {
+	if len(s.d.Wants) == 0 {
+		return false
+	}
+	if !s.d.leavesTags() {
+		return true
+	}
+	return slices.ContainsFunc(s.owned(), func(r Repo) bool { return len(s.maybeHeld(r)) > 0 })
+}
+
+func (d Desired) leavesTags() bool {
+	return slices.ContainsFunc(d.Signers, func(s SignerSpec) bool { return slices.Contains(s.Formats, Legacy) })
+}
+
+// historyQuestion reaches back twice the grace period, to the full day so that runs of one day ask the same.
+func (s *state) historyQuestion() Question {
+	span := max(historySpan, 2*s.d.Prune.Grace)
+	return Question{Kind: AskHistory, Since: s.now.Add(-span).UTC().Truncate(24 * time.Hour)}
+}
+
+// ownTagMoved tells whether a version's own tag, which must not move, names another digest in the registry.
+func (s *state) ownTagMoved(w Want, p place) bool {
+	if w.Mutable || len(w.Tags) == 0 {
+		return false
+	}
+	was := p.tags[w.Tags[0]]
+	return !was.IsZero() && was != w.From.Digest
+}
+
+// askRemoval asks for everything that deleting safely needs: what the candidates consist of, which records speak about them, and
+// what stays in the same repositories, so that nothing shared is deleted.
+func (s *state) askRemoval() []Question {
+	var qs []Question
+	for _, r := range s.owned() {
+		if _, ok := s.tags(r); !ok {
+			continue
+		}
+		for _, d := range s.maybeHeld(r) {
+			if _, known := s.holds(Image{r, d}); !known {
+				qs = append(qs, Question{Kind: AskHas, Repo: r, Digest: d})
+			}
+		}
+		doomed := s.doomed(r)
+		if len(doomed) == 0 {
+			continue
+		}
+		for _, d := range s.staying(r, doomed) {
+			qs = append(qs, Question{Kind: AskTree, Repo: r, Digest: d})
+		}
+		for _, x := range doomed {
+			digests := []Digest{x.digest}
+			if tree, ok := s.doomedTree(r, x); ok {
+				digests = nil
+				for _, m := range tree.Manifests {
+					digests = append(digests, m.Digest)
+				}
+			} else {
+				qs = append(qs, s.nextTree(r, x)...)
+			}
+			if len(s.d.Signers) > 0 {
+				for _, d := range digests {
+					qs = append(qs, Question{Kind: AskRecords, Repo: r, Digest: d})
+				}
+			}
+		}
+	}
+	return qs
+}
+
+// nextTree asks the repository for the shape of what is to be deleted and, only where it has lost the root, the source.
+func (s *state) nextTree(r Repo, x doomed) []Question {
+	qs := doomedQuestions(r, x)
+	if held, _ := s.holds(Image{r, x.digest}); held || !s.o.asked(qs[0]) {
+		return qs[:1]
+	}
+	return qs
+}

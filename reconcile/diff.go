@@ -1,0 +1,295 @@
+package reconcile
+
+import (
+	"fmt"
+	"time"
+)
+
+// Diff makes the plan: everything that differs between what the catalog wants and what was observed, and why the rest won't be done.
+// It is pure: it reads no clock, doesn't fail, and gives the same bytes whatever the order of its input.
+func Diff(d Desired, o Observed, now time.Time) Plan {
+	s := newState(d, o, now)
+	b := &builder{}
+	b.blocked = append(b.blocked, d.Broken...)
+	b.notes = append(b.notes, d.Changes...)
+	for _, w := range s.d.Wants {
+		s.diffWant(w, b)
+	}
+	s.diffRemoval(b)
+	return b.plan(d, o)
+}
+
+// builder collects what Diff decides.
+type builder struct {
+	actions []Action
+	blocked []Finding
+	notes   []Finding
+}
+
+func (b *builder) add(a Action) string {
+	a = a.withID()
+	b.actions = append(b.actions, a)
+	return a.ID
+}
+
+func (b *builder) plan(d Desired, o Observed) Plan {
+	p := Plan{Schema: PlanSchema, Commit: d.Commit, Actions: b.actions, Blocked: b.blocked, Notes: b.notes}
+	for i := range p.Actions {
+		p.Actions[i].If.Commit = d.Commit
+		sortBy(p.Actions[i].Needs, func(s string) string { return s })
+	}
+	for _, g := range o.Gaps() {
+		// a scan that failed is "no verdict", and an image that its source doesn't have is a finding
+		if g.Question.Kind != AskScan && !(g.Question.Kind == AskTree && g.Missing) {
+			p.Gaps = append(p.Gaps, g)
+		}
+	}
+	sortActions(p.Actions)
+	sortFindings(p.Blocked)
+	sortFindings(p.Notes)
+	p.Actions = orEmpty(p.Actions)
+	p.Blocked, p.Notes, p.Gaps = orEmpty(p.Blocked), orEmpty(p.Notes), orEmpty(p.Gaps)
+	return p
+}
+
+// orEmpty keeps "null" out of the JSON.
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+// diffWant plans one version, and touches nothing else: one bad entry stops itself alone.
+func (s *state) diffWant(w Want, b *builder) {
+	a := s.assess(w)
+	if !a.differs() {
+		b.notes = append(b.notes, s.declared(w)...)
+		return
+	}
+	if found := s.declared(w); len(found) > 0 && a.admits() {
+		b.blocked = append(b.blocked, found...)
+		return
+	}
+	if !a.hasTree {
+		b.blocked = append(b.blocked, s.missingAtSource(w)...)
+		return
+	}
+	var e Evidence
+	if a.admits() {
+		var complete bool
+		if e, complete = s.evidence(w, a.tree, a.places); !complete {
+			return
+		}
+		if found := s.check(w, e, func(Bound) bool { return true }); len(found) > 0 {
+			b.blocked = append(b.blocked, found...)
+			return
+		}
+	}
+	s.admit(a, e, b)
+}
+
+// missingAtSource turns the answer "there is no such digest" into a finding on the catalog's line.
+func (s *state) missingAtSource(w Want) []Finding {
+	a := s.o.answers[Question{Kind: AskTree, Repo: w.From.Repo, Digest: w.From.Digest}]
+	if a.Gap == nil || !a.Gap.Missing {
+		return nil
+	}
+	return []Finding{{
+		Rule: "source", Image: w.Title(), Digest: w.From.Digest, Origin: w.Origin,
+		Summary: fmt.Sprintf("%s does not hold %s", w.From.Repo, w.From.Digest.Short()),
+		Detail:  "write the digest that the source has now, as crane digest prints it, or remove the version",
+	}}
+}
+
+// admission is a version with all that differs about it.
+type admission struct {
+	want    Want
+	places  []place // known, not revoked
+	tree    Tree
+	hasTree bool
+	from    Image
+	needs   []need
+
+	attested map[Digest]bool // manifests that bear an attested scan somewhere
+}
+
+// need is a record that some places lack.
+type need struct {
+	key    recordKey
+	lacks  []place
+	holder Repo   // a place that holds a valid one; zero if none does
+	record string // its ID there
+	reason string
+}
+
+// recordKey names a record by what it is for. Equal keys are interchangeable records.
+type recordKey struct {
+	subject       Digest
+	signer        string
+	format        Format
+	identity      Repo
+	predicateType string
+	about         string
+}
+
+func (s *state) assess(w Want) admission {
+	a := admission{want: w}
+	all := s.places(w)
+	for _, p := range all {
+		if _, revoked := s.revoked[Image{p.Repo, w.From.Digest}]; p.known && !revoked {
+			a.places = append(a.places, p)
+		}
+	}
+	a.from = holder(w, a.places)
+	a.tree, a.hasTree = s.tree(w, all)
+	if a.hasTree {
+		a.places = s.recordsOf(a)
+		a.needs = s.needs(a)
+		a.attested = s.attested(a)
+	}
+	return a
+}
+
+func (s *state) attested(a admission) map[Digest]bool {
+	out := map[Digest]bool{}
+	for _, m := range a.tree.Runnable() {
+		for _, sc := range s.d.Scanners {
+			if _, ok := s.attestedScan(m.Digest, sc.Name, a.places); ok {
+				out[m.Digest] = true
+			}
+		}
+	}
+	return out
+}
+
+// recordsOf drops the places whose records could not be read: unknown is not absent, so nothing is signed or tagged there.
+func (s *state) recordsOf(a admission) []place {
+	if len(s.d.Signers) == 0 {
+		return a.places
+	}
+	var out []place
+	for _, p := range a.places {
+		known := true
+		for _, d := range a.tree.Signed() {
+			if _, ok := s.records(Image{p.Repo, d}); p.held && !ok {
+				known = false
+			}
+		}
+		if known {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (s *state) needs(a admission) []need {
+	var out []need
+	for _, k := range s.keys(a) {
+		n := need{key: k}
+		for _, p := range a.places {
+			if p.Identity != k.identity {
+				continue
+			}
+			record, why := s.find(k, p)
+			switch {
+			case record == "":
+				n.lacks = append(n.lacks, p)
+				n.reason = why
+			case n.holder.IsZero() || p.Repo.String() < n.holder.String():
+				n.holder, n.record = p.Repo, record
+			}
+		}
+		if len(n.lacks) > 0 {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// keys lists the records that an admitted image bears: a signature on the index and each runnable manifest in every format of every
+// signer, and an attestation of each scan.
+func (s *state) keys(a admission) []recordKey {
+	identities := map[Repo]bool{}
+	for _, p := range a.places {
+		identities[p.Identity] = true
+	}
+	var out []recordKey
+	for identity := range identities {
+		for _, signer := range s.d.Signers {
+			for _, f := range signer.Formats {
+				for _, d := range a.tree.Signed() {
+					out = append(out, recordKey{subject: d, signer: signer.Name, format: f, identity: identity})
+				}
+				if f != Bundle {
+					continue
+				}
+				for _, m := range a.tree.Runnable() {
+					for _, sc := range s.d.Scanners {
+						out = append(out, recordKey{m.Digest, signer.Name, Bundle, identity, VulnerabilityPredicate, sc.Name})
+					}
+				}
+			}
+		}
+	}
+	sortBy(out, func(k recordKey) string {
+		return fmt.Sprint(k.subject, k.signer, k.format, k.identity, k.predicateType, k.about)
+	})
+	return out
+}
+
+// find returns the ID of a valid record for the key in a place, or why there is none.
+func (s *state) find(k recordKey, p place) (id, why string) {
+	answer, _ := s.o.ok(Question{Kind: AskRecords, Repo: p.Repo, Digest: k.subject})
+	for _, r := range answer.Records {
+		st := r.Statement
+		if r.Problem != "" {
+			if st.Format == k.format && why == "" {
+				why = r.Problem
+			}
+			continue
+		}
+		if st.Subject == k.subject && st.Signer == k.signer && st.Format == k.format && st.Identity == k.identity &&
+			st.PredicateType == k.predicateType && (k.predicateType == "" || aboutOf(st) == k.about) {
+			if rid := r.ID(); id == "" || rid < id {
+				id = rid
+			}
+		}
+	}
+	return id, why
+}
+
+func aboutOf(st Statement) string {
+	if st.About != "" {
+		return st.About
+	}
+	scan, _ := readScan(st.Predicate)
+	return scan.Scanner
+}
+
+// admits tells whether something would become newly visible or be newly signed, which needs a verdict. (A scanner that gave no
+// verdict leaves no attestation; that alone is no reason to scan again what another one has attested.)
+func (a admission) admits() bool {
+	if !settled(a.want, a.places) {
+		return true
+	}
+	for _, n := range a.needs {
+		if n.holder.IsZero() && !(n.key.predicateType != "" && a.attested[n.key.subject]) {
+			return true
+		}
+	}
+	return false
+}
+
+// differs tells whether anything is to be done about the version.
+func (a admission) differs() bool {
+	if a.admits() {
+		return true
+	}
+	for _, n := range a.needs {
+		if !n.holder.IsZero() {
+			return true
+		}
+	}
+	return false
+}

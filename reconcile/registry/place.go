@@ -1,0 +1,186 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/assay-oci/assay/reconcile"
+)
+
+// Place writes a record beside its subject in a repository. Placing what lies there already changes nothing.
+func (w *Writer) Place(ctx context.Context, record reconcile.Record, repo reconcile.Repo) error {
+	subject := reconcile.Image{Repo: repo, Digest: record.Statement.Subject}
+	var err error
+	switch record.Statement.Format {
+	case reconcile.Legacy:
+		err = w.placeLegacy(ctx, record, subject)
+	case reconcile.Bundle:
+		err = w.placeBundle(ctx, record, subject)
+	default:
+		err = fmt.Errorf("the format %q is not known", record.Statement.Format)
+	}
+	if err != nil {
+		return fmt.Errorf("place a record about %s: %w", subject, err)
+	}
+	return nil
+}
+
+// placeBundle writes a Sigstore bundle as a referrer: one manifest that names its subject, with one layer. The bytes depend on the
+// record and the subject alone, so that they are the same on every registry.
+func (w *Writer) placeBundle(ctx context.Context, record reconcile.Record, subject reconcile.Image) error {
+	about, aboutType, err := w.subject(ctx, subject)
+	if err != nil {
+		return err
+	}
+	m := manifest{
+		SchemaVersion: 2, MediaType: ociManifest, ArtifactType: record.MediaType,
+		Config:      &descriptor{MediaType: ociEmpty, Digest: digestOf(emptyObject), Size: int64(len(emptyObject))},
+		Layers:      []descriptor{{MediaType: record.MediaType, Digest: digestOf(record.Payload), Size: int64(len(record.Payload))}},
+		Subject:     &descriptor{MediaType: aboutType, Digest: subject.Digest, Size: about},
+		Annotations: maps.Clone(record.Annotations),
+	}
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	target := reconcile.Image{Repo: subject.Repo, Digest: digestOf(raw)}
+	for _, content := range [][]byte{emptyObject, record.Payload} {
+		if err := w.bringBytes(ctx, subject.Repo, content); err != nil {
+			return err
+		}
+	}
+	header, err := w.sendManifest(ctx, target, target.Digest.String(), raw, m.MediaType)
+	if err != nil {
+		return err
+	}
+	w.small.put(target.Digest, raw)
+	if header.Get("OCI-Subject") != "" {
+		w.apis.learn(subject.Repo.Host(), true)
+		return nil
+	}
+	if has, err := w.hasAPI(ctx, subject); err != nil || has {
+		return err
+	}
+	return w.list(ctx, subject, descriptor{MediaType: m.MediaType, ArtifactType: m.ArtifactType, Digest: target.Digest,
+		Size: int64(len(raw)), Annotations: m.Annotations})
+}
+
+var emptyObject = []byte("{}")
+
+// subject returns the size and media type of the image that a record is about.
+func (w *Writer) subject(ctx context.Context, image reconcile.Image) (int64, string, error) {
+	raw, m, err := w.manifest(ctx, image)
+	return int64(len(raw)), m.MediaType, err
+}
+
+// bringBytes uploads a small blob that this process has at hand, once for each repository.
+func (w *Writer) bringBytes(ctx context.Context, repo reconcile.Repo, content []byte) error {
+	d := digestOf(content)
+	unlock, err := w.uploads.lock(ctx, hostBlob{repo.String(), d})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if w.held.has(repo, d) {
+		return nil
+	}
+	w.small.put(d, content)
+	if err := w.send(ctx, parcel{to: repo, blob: reconcile.Blob{Digest: d, Size: int64(len(content))}, content: content}, nil); err != nil {
+		return fmt.Errorf("write blob %s: %w", d, err)
+	}
+	w.held.add(repo, d, true)
+	return nil
+}
+
+// placeLegacy adds a signature to the manifest in the tag beside the image, next to those of others. Nobody else may change the
+// tag at the same time, but registries have no way to make sure: so it is read again afterwards, and added again if it is gone.
+func (w *Writer) placeLegacy(ctx context.Context, record reconcile.Record, subject reconcile.Image) error {
+	unlock, err := w.subjects.lock(ctx, subject)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	layer := descriptor{MediaType: record.MediaType, Digest: digestOf(record.Payload), Size: int64(len(record.Payload)), Annotations: record.Annotations}
+	for failed := 1; ; failed++ {
+		m, at, err := w.legacyManifest(ctx, subject)
+		if err != nil {
+			return err
+		}
+		if !at.IsZero() && hasLayer(m, layer) {
+			return nil
+		}
+		if failed > 5 {
+			return fmt.Errorf("another process keeps overwriting the signatures in the tag %s", legacyTag(subject.Digest))
+		}
+		if failed > 1 {
+			if err := sleep(ctx, backoff(failed)); err != nil {
+				return err
+			}
+		}
+		m.Layers = append(m.Layers, layer)
+		if err := w.writeLegacy(ctx, subject, m, record.Payload); err != nil {
+			return err
+		}
+		now, err := w.head(ctx, subject.Repo, legacyTag(subject.Digest))
+		if err != nil {
+			return err
+		}
+		if now == digestOf(legacyBytes(m)) {
+			return nil
+		}
+	}
+}
+
+func hasLayer(m manifest, want descriptor) bool {
+	for _, l := range m.Layers {
+		if l.Digest == want.Digest && l.MediaType == want.MediaType && maps.Equal(l.Annotations, want.Annotations) {
+			return true
+		}
+	}
+	return false
+}
+
+// writeLegacy pushes the manifest with these layers, of which all but the payload's are there.
+func (w *Writer) writeLegacy(ctx context.Context, subject reconcile.Image, m manifest, payload []byte) error {
+	for _, content := range [][]byte{payload, legacyConfig(m.Layers)} {
+		if err := w.bringBytes(ctx, subject.Repo, content); err != nil {
+			return err
+		}
+	}
+	raw := legacyBytes(m)
+	target := reconcile.Image{Repo: subject.Repo, Digest: digestOf(raw)}
+	return w.putManifest(ctx, target, legacyTag(subject.Digest), raw, ociManifest)
+}
+
+// legacyBytes is the manifest as cosign writes it: an image with a layer for each signature.
+func legacyBytes(m manifest) []byte {
+	config := legacyConfig(m.Layers)
+	raw, err := json.Marshal(manifest{
+		SchemaVersion: 2, MediaType: ociManifest,
+		Config: &descriptor{MediaType: ociConfig, Digest: digestOf(config), Size: int64(len(config))},
+		Layers: m.Layers, Annotations: m.Annotations,
+	})
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	return raw
+}
+
+// legacyConfig is an image's configuration with the layers' digests, as cosign writes it.
+func legacyConfig(layers []descriptor) []byte {
+	config := v1.ConfigFile{RootFS: v1.RootFS{Type: "layers"}}
+	for _, l := range layers {
+		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, v1.Hash{Algorithm: l.Digest.Algorithm(), Hex: l.Digest.Hex()})
+		config.History = append(config.History, v1.History{Created: v1.Time{Time: time.Time{}}})
+	}
+	raw, err := json.Marshal(config)
+	if err != nil {
+		panic(err) // strings and times
+	}
+	return raw
+}

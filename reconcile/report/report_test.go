@@ -1,0 +1,185 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/assay-oci/assay/reconcile"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const hex = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+func repo(t testing.TB, s string) reconcile.Repo {
+	t.Helper()
+	r, err := reconcile.ParseRepo(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func tag(t testing.TB, s string) reconcile.Tag {
+	t.Helper()
+	v, err := reconcile.ParseTag(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// sample is a report with one of everything.
+func sample(t testing.TB, applied bool) reconcile.Report {
+	d := reconcile.MustDigest("sha256:" + hex)
+	eu := repo(t, "registry.eu.example.com/approved/nginx")
+	none := reconcile.Digest{}
+	at := reconcile.Origin{File: "images/nginx.hcl", Line: 9}
+	st := &reconcile.Statement{Format: reconcile.Bundle, Signer: "main", Subject: d, Identity: repo(t, "images.example.com/approved/nginx"), Time: time.Unix(0, 0).UTC()}
+	r := reconcile.Report{Plan: reconcile.Plan{
+		Schema: reconcile.PlanSchema, Commit: "4f2a7c19d3e05b6a8f1c2d3e4f5a6b7c8d9e0f1a",
+		Actions: []reconcile.Action{
+			{ID: "copy-1", Kind: reconcile.Copy, Title: "nginx:1.27.3", Digest: d, From: repo(t, "docker.io/library/nginx"), To: eu, Bytes: 68_400_000, Reason: "approved, and not in eu", Origin: at},
+			{ID: "sign-1", Kind: reconcile.Sign, Title: "nginx:1.27.3", Digest: d, Statement: st, Reason: "no signature", Origin: at},
+			{ID: "sign-2", Kind: reconcile.Sign, Title: "nginx:1.27.3", Digest: d, Statement: st, Reason: "no signature", Origin: at},
+			{ID: "place-1", Kind: reconcile.Place, Title: "nginx:1.27.3", Digest: d, To: eu, Record: "sign-1", Reason: "made in this run", Origin: at},
+			{ID: "tag-1", Kind: reconcile.TagIt, Title: "nginx:1.27.3", Digest: d, To: eu, Tag: tag(t, "1.27.3"), Reason: "new tag", If: reconcile.If{Was: &none}, Origin: at},
+			{ID: "tag-2", Kind: reconcile.TagIt, Title: "nginx:1.27.3", Digest: d, To: eu, Tag: tag(t, "stable"), Reason: "moves from sha256:000000000000", If: reconcile.If{Was: &d}, Origin: at},
+			{ID: "untag-1", Kind: reconcile.Untag, Title: "redis", Digest: d, To: repo(t, "registry.eu.example.com/approved/redis"), Tag: tag(t, "hack"), Reason: "the catalog approves no such tag"},
+			{ID: "delete-1", Kind: reconcile.Delete, Title: "redis@sha256:9f86d081884c", Digest: d, To: repo(t, "registry.eu.example.com/approved/redis"), Drops: []reconcile.Tag{tag(t, "6")}, Reason: "revoked: CVE-2026-1234", Origin: reconcile.Origin{File: "images/redis.hcl", Line: 3}},
+		},
+		Blocked: []reconcile.Finding{
+			{Rule: "sources", Image: "tool:2.0", Summary: "docker.io/someone/tool isn't allowed", Detail: "take it from docker.io/library", Origin: reconcile.Origin{File: "images/tool.hcl", Line: 5}},
+			{Rule: "vulnerabilities", Image: "tool:2.0", Severity: reconcile.Critical, ID: "CVE-2019-10744", Package: "lodash", Summary: "Prototype Pollution in lodash", Detail: "update lodash 4.17.4 to 4.17.12, or ask for a waiver", Origin: reconcile.Origin{File: "images/tool.hcl", Line: 5}},
+		},
+		Notes: []reconcile.Finding{{Rule: "tag-move", Image: "nginx:1.27.3", Summary: "tag stable moves", Origin: at}},
+		Gaps:  []reconcile.Gap{{Question: reconcile.Question{Kind: reconcile.AskTags, Repo: repo(t, "registry.us.example.com/approved/nginx")}, Reason: "503 Service Unavailable"}},
+	}}
+	if applied {
+		r.Result = &reconcile.Result{}
+		for i, a := range r.Plan.Actions {
+			o := reconcile.Outcome{ID: a.ID, Status: reconcile.Done}
+			switch i {
+			case 3:
+				o.Status, o.Reason = reconcile.Failed, "put record: 500 Internal Server Error"
+			case 4:
+				o.Status, o.Reason = reconcile.Skipped, "place registry.eu.example.com/approved/nginx@sha256:9f86d081884c was not done"
+			case 5:
+				o.Status, o.Reason = reconcile.Stale, "the catalog has moved on to 111111111111"
+			}
+			r.Result.Outcomes = append(r.Result.Outcomes, o)
+		}
+	}
+	return r
+}
+
+func TestGolden(t *testing.T) {
+	for name, render := range map[string]func(*bytes.Buffer) error{
+		"plan.txt":          func(b *bytes.Buffer) error { return Text(b, sample(t, false), false) },
+		"plan.colour.txt":   func(b *bytes.Buffer) error { return Text(b, sample(t, false), true) },
+		"plan.md":           func(b *bytes.Buffer) error { return Markdown(b, sample(t, false)) },
+		"plan.json":         func(b *bytes.Buffer) error { return JSON(b, sample(t, false)) },
+		"reconcile.txt":     func(b *bytes.Buffer) error { return Text(b, sample(t, true), false) },
+		"reconcile.md":      func(b *bytes.Buffer) error { return Markdown(b, sample(t, true)) },
+		"reconcile.json":    func(b *bytes.Buffer) error { return JSON(b, sample(t, true)) },
+		"nothing-to-do.txt": func(b *bytes.Buffer) error { return Text(b, reconcile.Report{}, false) },
+		"nothing-to-do.md":  func(b *bytes.Buffer) error { return Markdown(b, reconcile.Report{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := render(&b); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", name)
+			if *update {
+				if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(b.Bytes(), want) {
+				t.Errorf("%s differs; run make update-golden and read the difference\n%s", file, b.String())
+			}
+		})
+	}
+}
+
+// hostile puts a text into every place that comes from outside.
+func hostile(t testing.TB, s string) reconcile.Report {
+	r := sample(t, true)
+	for i := range r.Plan.Actions {
+		r.Plan.Actions[i].Title, r.Plan.Actions[i].Reason, r.Plan.Actions[i].Origin.File = s, s, s
+		r.Result.Outcomes[i].Reason = s
+	}
+	f := reconcile.Finding{Rule: s, Image: s, ID: s, Summary: s, Detail: s, Package: s, Severity: reconcile.Severity(s), Origin: reconcile.Origin{File: s, Line: 1}}
+	r.Plan.Blocked, r.Plan.Notes = []reconcile.Finding{f}, []reconcile.Finding{f}
+	r.Plan.Gaps[0].Reason = s
+	return r
+}
+
+// In Markdown, foreign text consists of letters, digits, spaces, a few marks and entities, whatever it was.
+var foreign = regexp.MustCompile(`<code>((?:[\p{L}\p{Nd} ,.;]|&#[0-9]+;)*)</code>`)
+
+func checkHostile(t *testing.T, s string) {
+	t.Helper()
+	r := hostile(t, s)
+	var text, md, js bytes.Buffer
+	if err := Text(&text, r, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range text.String() {
+		if c != '\n' && (unicode.IsControl(c) || unicode.Is(unicode.Cf, c)) {
+			t.Fatalf("%q lets %U reach the terminal", s, c)
+		}
+	}
+	if err := Markdown(&md, r); err != nil {
+		t.Fatal(err)
+	}
+	rest := foreign.ReplaceAllString(md.String(), "")
+	if strings.Contains(rest, "code>") || !utf8.ValidString(rest) {
+		t.Fatalf("%q breaks out of its cell:\n%s", s, md.String())
+	}
+	for _, bad := range []string{"<script", "<img", "<!--", "](", "http", "@"} {
+		if strings.Contains(rest, bad) {
+			t.Fatalf("%q leaves %q in\n%s", s, bad, rest)
+		}
+	}
+	if err := JSON(&js, r); err != nil {
+		t.Fatal(err)
+	}
+	var back any
+	if err := json.Unmarshal(js.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var corpus = []string{
+	"| a | b |", "</code><script>alert(1)</script>", "<!-- assay -->", "[x](http://evil.example.com)", "@acme/admins fixes #1", "```\n::set-output name=x::y\n",
+	"\x1b[2J\x1b[31mred", "\u202egnp.exe", "line\nbreak\r\n::error::x", "![img](https://evil.example.com/x.png)", "&lt;b&gt;", "\\|", "\xff\xfe", strings.Repeat("a", 10000),
+	"https://evil.example.com www.evil.example.com", "$(rm -rf /) `id`", "<details open><summary>x", "\u0000\u200b\u2028",
+}
+
+func TestForeignTextStaysText(t *testing.T) {
+	for _, s := range corpus {
+		checkHostile(t, s)
+	}
+}
+
+func FuzzRender(f *testing.F) {
+	for _, s := range corpus {
+		f.Add(s)
+	}
+	f.Fuzz(checkHostile)
+}

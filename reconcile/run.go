@@ -1,0 +1,172 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Preview observes and plans. It is given nothing that can write.
+func Preview(ctx context.Context, d Desired, o Observed, s Sensors, now time.Time) Report {
+	o = observe(ctx, d, o, s, now, func(o Observed) Observed { return o })
+	return Report{Plan: Diff(d, o, now)}
+}
+
+// Reconcile observes, plans and applies. Content that must be staged passes in batches that fit the stage: each is admitted
+// before the next is fetched. Tags that move and everything that is removed are planned once, at the end, over everything.
+func Reconcile(ctx context.Context, d Desired, o Observed, s Sensors, e Effects, now time.Time) Report {
+	total := &ledger{actions: map[string]Action{}, outcomes: map[string]Outcome{}}
+	o = observe(ctx, d, o, s, now, func(o Observed) Observed {
+		batch := Diff(d, o, now).admissions()
+		result := Apply(ctx, batch, e)
+		total.enter(batch, result)
+		return o.after(batch, result)
+	})
+	p := Diff(d, o, now)
+	result := Apply(ctx, p, e)
+	total.enter(p, result)
+	return total.report(p, result)
+}
+
+// observe asks until Ask has no question left. Before content is staged a second time, settle may use what was staged first.
+func observe(ctx context.Context, d Desired, o Observed, s Sensors, now time.Time, settle func(Observed) Observed) Observed {
+	staged := false
+	for {
+		qs := Ask(d, o, now)
+		if len(qs) == 0 {
+			return o
+		}
+		scans := slices.ContainsFunc(qs, func(q Question) bool { return q.Kind == AskScan })
+		if scans && staged {
+			o = settle(o)
+			staged = false
+			continue
+		}
+		if s.Asking != nil {
+			s.Asking(qs)
+		}
+		o = o.With(answerAll(ctx, s, qs))
+		staged = staged || scans
+	}
+}
+
+func answerAll(ctx context.Context, s Sensors, qs []Question) map[Question]Answer {
+	answers := make(map[Question]Answer, len(qs))
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for _, q := range qs {
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			a := answer(ctx, s, q)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[q] = a
+		})
+	}
+	all.Wait()
+	return answers
+}
+
+// answer asks the sensor that a question belongs to. Whatever goes wrong is a gap.
+func answer(ctx context.Context, s Sensors, q Question) (a Answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			a = Answer{Gap: &Gap{Question: q, Reason: fmt.Sprintf("internal error: %v", p)}}
+		}
+	}()
+	err := ctx.Err()
+	if err == nil {
+		a, err = sense(ctx, s, q)
+	}
+	if err != nil {
+		return Answer{Gap: &Gap{Question: q, Reason: err.Error(), Missing: errors.Is(err, ErrNotFound)}}
+	}
+	return a
+}
+
+func sense(ctx context.Context, s Sensors, q Question) (a Answer, err error) {
+	image := Image{q.Repo, q.Digest}
+	switch q.Kind {
+	case AskRepos:
+		a.Repos, err = s.Inventory.Repos(ctx, q.Prefix)
+	case AskTags:
+		a.Tags, err = s.Inventory.Tags(ctx, q.Repo)
+	case AskHas:
+		a.Has, err = s.Inventory.Has(ctx, image)
+	case AskTree:
+		a.Tree, err = s.Content.Tree(ctx, image)
+	case AskRecords:
+		a.Records, err = s.Records.Records(ctx, image)
+	case AskHistory:
+		a.History, err = s.History.History(ctx, q.Since)
+	case AskScan:
+		a.Scan, err = scan(ctx, s, q)
+	default:
+		err = fmt.Errorf("no sensor answers %q", q.Kind)
+	}
+	return a, err
+}
+
+func scan(ctx context.Context, s Sensors, q Question) (Scan, error) {
+	scanner, ok := s.Scanners[q.Scanner]
+	if !ok {
+		return Scan{}, fmt.Errorf("there is no scanner %q", q.Scanner)
+	}
+	layout, err := s.Stage.Stage(ctx, Image{q.Repo, q.Root}, q.Digest)
+	if err != nil {
+		return Scan{}, fmt.Errorf("stage %s: %w", Image{q.Repo, q.Digest}, err)
+	}
+	return scanner.Scan(ctx, layout, Image{q.Repo, q.Digest})
+}
+
+// admissions keeps the actions that bring content in, but for tags.
+func (p Plan) admissions() Plan {
+	p.Actions = slices.Clone(p.Actions)
+	p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool { return phase[a.Kind] > phase[Place] })
+	return p
+}
+
+// after returns what is known once a batch was applied: copies are there, and records about what was touched have to be read again.
+func (o Observed) after(p Plan, r Result) Observed {
+	answers := maps.Clone(o.answers)
+	for i, a := range p.Actions {
+		if a.Kind == Copy && r.Outcomes[i].Status == Done {
+			answers[Question{Kind: AskHas, Repo: a.To, Digest: a.Digest}] = Answer{Has: true}
+		}
+		if a.Kind == Place {
+			delete(answers, Question{Kind: AskRecords, Repo: a.To, Digest: a.Digest})
+		}
+	}
+	o.answers = answers
+	return o
+}
+
+// ledger joins the plans and results of the batches with the last ones.
+type ledger struct {
+	actions  map[string]Action
+	outcomes map[string]Outcome
+}
+
+func (l *ledger) enter(p Plan, r Result) {
+	for i, a := range p.Actions {
+		l.actions[a.ID] = a
+		l.outcomes[a.ID] = r.Outcomes[i]
+	}
+}
+
+func (l *ledger) report(p Plan, last Result) Report {
+	p.Actions = slices.AppendSeq([]Action{}, maps.Values(l.actions))
+	sortActions(p.Actions)
+	result := Result{Outcomes: make([]Outcome, 0, len(p.Actions)), Blocked: last.Blocked}
+	for _, a := range p.Actions {
+		result.Outcomes = append(result.Outcomes, l.outcomes[a.ID])
+	}
+	sortFindings(result.Blocked)
+	return Report{Plan: p, Result: &result}
+}
