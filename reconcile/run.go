@@ -122,7 +122,8 @@ func scan(ctx context.Context, s Sensors, q Question) (Scan, error) {
 	if err != nil {
 		return Scan{}, fmt.Errorf("stage %s: %w", Image{q.Repo, q.Digest}, err)
 	}
-	return scanner.Scan(ctx, layout, Image{q.Repo, q.Digest})
+	found, err := scanner.Scan(ctx, layout, Image{q.Repo, q.Digest})
+	return found, errors.Join(err, s.Stage.Release(layout))
 }
 
 // admissions keeps the actions that bring content in, but for tags.
