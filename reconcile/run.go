@@ -126,7 +126,8 @@ func scan(ctx context.Context, s Sensors, q Question, cores chan struct{}) (Scan
 	}
 	cores <- struct{}{}
 	defer func() { <-cores }()
-	return scanner.Scan(ctx, layout, Image{q.Repo, q.Digest})
+	found, err := scanner.Scan(ctx, layout, Image{q.Repo, q.Digest})
+	return found, errors.Join(err, s.Stage.Release(layout))
 }
 
 // admissions keeps the actions that bring content in, but for tags.
