@@ -335,19 +335,13 @@ func (s *state) deletes(r Repo, x doomed, gone []doomed, b *builder) bool {
 	if held && !known {
 		return false // a gap says why
 	}
-	var manifests []Digest
-	if held {
-		manifests = append(manifests, x.digest)
-	}
+	var parts []Digest
 	for _, m := range slices.Backward(tree.Manifests) {
-		if m.Digest == x.digest || shared[m.Digest] {
-			continue
-		}
-		if left, _ := s.holds(Image{r, m.Digest}); held || left {
-			manifests = append(manifests, m.Digest)
+		if m.Digest != x.digest && !shared[m.Digest] {
+			parts = append(parts, m.Digest)
 		}
 	}
-	remove, ok := s.removals(r, x.digest, manifests)
+	remove, ok := s.removals(r, x.digest, parts)
 	if !ok || len(remove) == 0 {
 		return false
 	}
@@ -355,16 +349,19 @@ func (s *state) deletes(r Repo, x doomed, gone []doomed, b *builder) bool {
 	return true
 }
 
-// removals orders the manifests of an image with their records. The root goes first, since registries refuse to delete what an index
-// names, and its own records go last: while they are there, an interrupted deletion can be seen and is ended by the next run.
-func (s *state) removals(r Repo, root Digest, manifests []Digest) ([]Removal, bool) {
+// removals orders what is left of an image and its records. The root goes first, since registries refuse to delete what an index names, and
+// its own records go last: while they are there, an interrupted deletion can be seen and is ended by the next run.
+func (s *state) removals(r Repo, root Digest, parts []Digest) ([]Removal, bool) {
 	var out []Removal
-	for _, m := range manifests {
-		out = append(out, Removal{Digest: m})
-		if m == root {
-			continue
+	whole, _ := s.holds(Image{r, root})
+	if whole {
+		out = append(out, Removal{Digest: root})
+	}
+	for _, d := range parts {
+		if left, _ := s.holds(Image{r, d}); whole || left {
+			out = append(out, Removal{Digest: d})
 		}
-		records, ok := s.recordsAt(r, m)
+		records, ok := s.recordsAt(r, d)
 		if !ok {
 			return nil, false
 		}

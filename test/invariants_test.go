@@ -217,9 +217,12 @@ type killer struct {
 	at     int // -1: never
 	kill   func()
 	before func() // called before each write
+	active sync.WaitGroup
 }
 
 func (k *killer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	k.active.Add(1)
+	defer k.active.Done()
 	write := (r.Method == http.MethodPut || r.Method == http.MethodDelete) && strings.Contains(r.URL.Path, "/manifests/")
 	if write {
 		k.mu.Lock()
@@ -284,6 +287,7 @@ func TestInvariant7KilledAtAnyWriteAndRunAgain(t *testing.T) {
 		if err := cmd.Run(); err == nil {
 			t.Fatalf("write %d: the process was not killed", n)
 		}
+		k.active.Wait() // what was on its way when the process died
 		k.arm(-1, nil)
 		for tag, digest := range tags(t, w.eu, "approved/web") {
 			if bad := w.unsigned(w.eu, "approved/web", digest); bad != nil {
