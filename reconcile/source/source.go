@@ -114,7 +114,7 @@ func openRepository(dir string) (*git.Repository, string, error) {
 		repo, err = git.PlainOpenWithOptions(dir, &git.PlainOpenOptions{DetectDotGit: true, EnableDotGitCommonDir: true})
 	}
 	if errors.Is(err, git.ErrRepositoryNotExists) {
-		return nil, "", fmt.Errorf("it is no git repository and lies in none; --dirty reads a folder's files as they are")
+		return nil, "", fmt.Errorf("it is no git repository and lies in none; --working-tree reads a folder's files as they are")
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("read the git repository: %w", err)
