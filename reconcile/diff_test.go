@@ -386,6 +386,9 @@ func TestBatchesFitTheStageAndEachIsAdmittedBeforeTheNext(t *testing.T) {
 	if got := kinds(rep.Plan); got != "copy 12, sign 36, attest 12, place 96, tag 12" {
 		t.Errorf("the report holds %s", got)
 	}
+	if w.layouts != 0 {
+		t.Errorf("%d layouts were not released; they take the room of the next batch", w.layouts)
+	}
 }
 
 func TestPruneDeletesAfterTheGracePeriodOnly(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -46,6 +47,9 @@ func observe(ctx context.Context, d Desired, o Observed, s Sensors, now time.Tim
 			staged = false
 			continue
 		}
+		if s.Asking != nil {
+			s.Asking(qs)
+		}
 		o = o.With(answerAll(ctx, s, qs))
 		staged = staged || scans
 	}
@@ -55,12 +59,12 @@ func answerAll(ctx context.Context, s Sensors, qs []Question) map[Question]Answe
 	answers := make(map[Question]Answer, len(qs))
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	slots := make(chan struct{}, parallel)
+	slots, cores := make(chan struct{}, parallel), make(chan struct{}, runtime.GOMAXPROCS(0))
 	for _, q := range qs {
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			a := answer(ctx, s, q)
+			a := answer(ctx, s, q, cores)
 			mu.Lock()
 			defer mu.Unlock()
 			answers[q] = a
@@ -71,7 +75,7 @@ func answerAll(ctx context.Context, s Sensors, qs []Question) map[Question]Answe
 }
 
 // answer asks the sensor that a question belongs to. Whatever goes wrong is a gap.
-func answer(ctx context.Context, s Sensors, q Question) (a Answer) {
+func answer(ctx context.Context, s Sensors, q Question, cores chan struct{}) (a Answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			a = Answer{Gap: &Gap{Question: q, Reason: fmt.Sprintf("internal error: %v", p)}}
@@ -79,7 +83,7 @@ func answer(ctx context.Context, s Sensors, q Question) (a Answer) {
 	}()
 	err := ctx.Err()
 	if err == nil {
-		a, err = sense(ctx, s, q)
+		a, err = sense(ctx, s, q, cores)
 	}
 	if err != nil {
 		return Answer{Gap: &Gap{Question: q, Reason: err.Error(), Missing: errors.Is(err, ErrNotFound)}}
@@ -87,7 +91,7 @@ func answer(ctx context.Context, s Sensors, q Question) (a Answer) {
 	return a
 }
 
-func sense(ctx context.Context, s Sensors, q Question) (a Answer, err error) {
+func sense(ctx context.Context, s Sensors, q Question, cores chan struct{}) (a Answer, err error) {
 	image := Image{q.Repo, q.Digest}
 	switch q.Kind {
 	case AskRepos:
@@ -103,14 +107,15 @@ func sense(ctx context.Context, s Sensors, q Question) (a Answer, err error) {
 	case AskHistory:
 		a.History, err = s.History.History(ctx, q.Since)
 	case AskScan:
-		a.Scan, err = scan(ctx, s, q)
+		a.Scan, err = scan(ctx, s, q, cores)
 	default:
 		err = fmt.Errorf("no sensor answers %q", q.Kind)
 	}
 	return a, err
 }
 
-func scan(ctx context.Context, s Sensors, q Question) (Scan, error) {
+// scan stages content like other reading, and then waits for one of the machine's cores: scanners are bound by them, and by memory.
+func scan(ctx context.Context, s Sensors, q Question, cores chan struct{}) (Scan, error) {
 	scanner, ok := s.Scanners[q.Scanner]
 	if !ok {
 		return Scan{}, fmt.Errorf("there is no scanner %q", q.Scanner)
@@ -119,7 +124,10 @@ func scan(ctx context.Context, s Sensors, q Question) (Scan, error) {
 	if err != nil {
 		return Scan{}, fmt.Errorf("stage %s: %w", Image{q.Repo, q.Digest}, err)
 	}
-	return scanner.Scan(ctx, layout, Image{q.Repo, q.Digest})
+	cores <- struct{}{}
+	defer func() { <-cores }()
+	found, err := scanner.Scan(ctx, layout, Image{q.Repo, q.Digest})
+	return found, errors.Join(err, s.Stage.Release(layout))
 }
 
 // admissions keeps the actions that bring content in, but for tags.

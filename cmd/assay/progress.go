@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/cheggaaa/pb/v3"
@@ -44,6 +45,25 @@ func (p *progress) moved(e registry.Event) {
 	}
 	p.bar.Add64(e.Done - before.Done)
 	p.blobs[key] = e
+}
+
+// asking is told what is read next.
+func (p *progress) asking(qs []reconcile.Question) {
+	count := map[string]int{}
+	for _, q := range qs {
+		count[q.Kind]++
+	}
+	var parts []string
+	for _, kind := range sortedKeys(count) {
+		parts = append(parts, fmt.Sprintf("%s %d", kind, count[kind]))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar != nil {
+		p.bar.Set("note", "reading "+strings.Join(parts, ", "))
+		return
+	}
+	fmt.Fprintf(p.w, "reading %s\n", strings.Join(parts, ", "))
 }
 
 // acted is told how an action ended.

@@ -64,8 +64,16 @@ func validateText(io stdio, d reconcile.Desired, diags *catalog.Diagnostics) err
 	if diags.HasErrors() {
 		return nil
 	}
-	_, err := fmt.Fprintf(io.out, "The catalog is valid: %d versions of %d images for %d registries.\n", len(d.Wants), countImages(d), len(d.Registries))
+	_, err := fmt.Fprintf(io.out, "The catalog is valid: %s of %s for %s.\n",
+		counted(len(d.Wants), "version", "versions"), counted(countImages(d), "image", "images"), counted(len(d.Registries), "registry", "registries"))
 	return err
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func countImages(d reconcile.Desired) int {

@@ -86,7 +86,7 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 		CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure, Blobs: blobs, Progress: a.progress.moved,
 	})
 	blobs.Blobs = a.reader
-	s := reconcile.Sensors{Inventory: a.reader, Content: a.reader, History: a}
+	s := reconcile.Sensors{Inventory: a.reader, Content: a.reader, History: a, Asking: a.progress.asking}
 	if len(a.desired.Scanners) > 0 || len(a.desired.Registries) > 1 {
 		st, err := stage.New(stage.Options{Dir: filepath.Join(a.cache, "stage"), Budget: int64(a.options.stage)}, stageSource{a.reader})
 		if err != nil {

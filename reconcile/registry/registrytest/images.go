@@ -89,16 +89,27 @@ func Attestation(about v1.Image) mutate.IndexAddendum {
 func Index(attested bool, base []v1.Layer, amd64, arm64 v1.Layer) v1.ImageIndex {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for i, own := range []v1.Layer{amd64, arm64} {
-		architecture := []string{"amd64", "arm64"}[i]
-		img := Image(architecture, append(append([]v1.Layer{}, base...), own)...)
+		img := Image(architectures[i], append(append([]v1.Layer{}, base...), own)...)
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{
-			Platform: &v1.Platform{OS: "linux", Architecture: architecture}}})
+			Platform: &v1.Platform{OS: "linux", Architecture: architectures[i]}}})
 		if attested {
 			index = mutate.AppendManifests(index, Attestation(img))
 		}
 	}
 	return index
 }
+
+// IndexOf makes an index of an amd64 and an arm64 image.
+func IndexOf(amd64, arm64 v1.Image) v1.ImageIndex {
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for i, img := range []v1.Image{amd64, arm64} {
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{
+			Platform: &v1.Platform{OS: "linux", Architecture: architectures[i]}}})
+	}
+	return index
+}
+
+var architectures = []string{"amd64", "arm64"}
 
 // Push writes an image or an index (anything that go-containerregistry can) into a repository, under tags. Without a tag it is
 // written by digest.
@@ -110,15 +121,24 @@ func (s *Server) Push(path string, what remote.Taggable, tags ...string) reconci
 // Push writes an image or an index into a repository of any registry on loopback, under tags, or by digest where there are none.
 func Push(t testing.TB, host, path string, what remote.Taggable, tags ...string) reconcile.Image {
 	t.Helper()
+	image, err := Write(host, path, what, tags...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// Write is Push for programs that are no tests.
+func Write(host, path string, what remote.Taggable, tags ...string) (reconcile.Image, error) {
 	digest, err := partial(what)
 	if err != nil {
-		t.Fatal(err)
+		return reconcile.Image{}, err
 	}
-	refs := make([]name.Reference, 0, len(tags)+1)
 	repo, err := name.NewRepository(host + "/" + path)
 	if err != nil {
-		t.Fatal(err)
+		return reconcile.Image{}, err
 	}
+	refs := make([]name.Reference, 0, len(tags)+1)
 	for _, tag := range tags {
 		refs = append(refs, repo.Tag(tag))
 	}
@@ -131,14 +151,14 @@ func Push(t testing.TB, host, path string, what remote.Taggable, tags ...string)
 			put = func(ref name.Reference, what remote.Taggable) error { return remote.Put(ref, what) }
 		}
 		if err := put(ref, what); err != nil {
-			t.Fatalf("push %s: %v", ref, err)
+			return reconcile.Image{}, fmt.Errorf("push %s: %w", ref, err)
 		}
 	}
 	r, err := reconcile.ParseRepo(host + "/" + path)
 	if err != nil {
-		t.Fatal(err)
+		return reconcile.Image{}, err
 	}
-	return reconcile.Image{Repo: r, Digest: reconcile.MustDigest(digest.String())}
+	return reconcile.Image{Repo: r, Digest: reconcile.MustDigest(digest.String())}, nil
 }
 
 func partial(what remote.Taggable) (v1.Hash, error) {

@@ -90,7 +90,7 @@ func (s *Scanner) walk(ctx context.Context, tr *tar.Reader) (*contents, error) {
 	var names int64
 	for {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return c, nil
 		}
 		if err != nil {

@@ -108,7 +108,7 @@ func (s *Stage) download(ctx context.Context, from reconcile.Repo, f *fetch) err
 			off += int64(n)
 			f.advance(off)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
