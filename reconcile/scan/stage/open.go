@@ -44,12 +44,17 @@ func (s *Stage) open(ctx context.Context, from reconcile.Repo, blob reconcile.Bl
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return r, err
 		}
-		f, err := s.claimFetch(ctx, from, blob)
-		if err != nil {
+		f, other, err := s.claimFetch(ctx, from, blob)
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if f != nil {
+		case f != nil:
 			return f.follow(ctx)
+		case other != nil:
+			select {
+			case <-other:
+			case <-ctx.Done():
+			}
 		}
 	}
 }
