@@ -125,7 +125,7 @@ func (s *state) admitTags(a admission, p place, needs []string, b *builder) {
 
 // fixedTag tells whether a version's own tag may be set back: it may if the digest that it names now was never approved under it. If it was,
 // the catalog itself moved a tag that doesn't move; if that can't be told, nothing is written.
-func (s *state) fixedTag(w Want, was Digest) ([]Finding, bool) {
+func (s *state) fixedTag(w *Want, was Digest) ([]Finding, bool) {
 	a, ok := s.o.ok(s.historyQuestion())
 	if !ok {
 		return nil, false // the gap says why
