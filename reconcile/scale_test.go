@@ -10,8 +10,8 @@ import (
 
 // The size that the core is made for: a large organisation's whole catalog in one run.
 const (
-	largeVersions = 2_000
-	largeRepos    = 100
+	largeVersions = 20_000
+	largeRepos    = 1_000
 )
 
 // large is a catalog of many versions, of two platforms each, on two registries, which hold nothing yet.
@@ -107,4 +107,22 @@ func BenchmarkLarge(b *testing.B) {
 	full := freeze(w)
 	bench("settled/unsigned", unsigned, full.sensors(), 0)
 	bench("settled/signed", d, full.sensors(), 0)
+
+	// five versions were removed long ago and have lost their tags: their absence is told by the history of the whole catalog
+	const gone = 5
+	smaller := d
+	smaller.Prune.Absent = true
+	smaller.Wants = d.Wants[gone:]
+	for i, v := range d.Wants {
+		approval := Approval{Image: v.Name, Version: v.Version, Digest: v.From.Digest, Repos: []Repo{v.To[0].Repo, v.To[1].Repo}}
+		if i < gone {
+			approval.Last = now.Add(-1000 * time.Hour)
+			for _, to := range v.To {
+				delete(full.tags[to.Repo], v.Tags[0])
+			}
+		}
+		w.history.Approvals = append(w.history.Approvals, approval)
+	}
+	w.history.Since = now.Add(-10_000 * time.Hour)
+	bench("settled/absent", smaller, full.sensors(), 2*gone)
 }

@@ -13,10 +13,12 @@ type state struct {
 	wanted   map[Repo]*wanted
 
 	// made when first asked for
-	digests  map[Repo]map[Digest]bool // named by tags
-	found    map[*Want][]place
-	judged   map[*Want][]Finding // by what is declared
-	assessed map[*Want]admission
+	digests   map[Repo]map[Digest]bool // named by tags
+	found     map[*Want][]place
+	judged    map[*Want][]Finding // by what is declared
+	assessed  map[*Want]admission
+	approved  map[Repo][]Approval
+	absentees map[Repo][]Digest
 }
 
 // wanted is what the catalog wants in one repository.
@@ -29,7 +31,7 @@ type wanted struct {
 func newState(d Desired, o Observed, now time.Time) *state {
 	s := &state{d: d, o: o, now: now, revoked: map[Image]Revocation{}, siblings: map[[2]string][]Want{},
 		wanted: map[Repo]*wanted{}, digests: map[Repo]map[Digest]bool{},
-		found: map[*Want][]place{}, judged: map[*Want][]Finding{}, assessed: map[*Want]admission{}}
+		found: map[*Want][]place{}, judged: map[*Want][]Finding{}, assessed: map[*Want]admission{}, absentees: map[Repo][]Digest{}}
 	for i := range d.Wants {
 		s.wants = append(s.wants, &d.Wants[i])
 	}
