@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
@@ -366,7 +367,8 @@ func TestInvariant7AnOldCommitRacingANewerOne(t *testing.T) {
 	w.run(0, "reconcile")
 	close(release)
 	e := <-old
-	if exit, ok := e.err.(*exec.ExitError); !ok || exit.ExitCode() != 4 || !strings.Contains(string(e.out), "the catalog has moved on") {
+	var exit *exec.ExitError
+	if !errors.As(e.err, &exit) || exit.ExitCode() != 4 || !strings.Contains(string(e.out), "the catalog has moved on") {
 		t.Errorf("the old run: %v\n%s", e.err, e.out)
 	}
 	if got := fmt.Sprint(tags(t, w.eu, "approved/web")); got != fmt.Sprintf("map[1.1:%s stable:%s]", two, two) {
