@@ -59,7 +59,7 @@ func (s *state) askHeld() []Question {
 			}
 		}
 	}
-	for _, w := range s.d.Wants {
+	for _, w := range s.wants {
 		for _, t := range w.To {
 			ask(Image{t.Repo, w.From.Digest})
 		}
@@ -72,7 +72,7 @@ func (s *state) askHeld() []Question {
 
 func (s *state) askTrees() []Question {
 	var qs []Question
-	for _, w := range s.d.Wants {
+	for _, w := range s.wants {
 		places := s.places(w)
 		if settled(w, places) && len(s.d.Signers) == 0 {
 			continue
@@ -93,7 +93,7 @@ func (s *state) askRecords() []Question {
 		return nil
 	}
 	var qs []Question
-	for _, w := range s.d.Wants {
+	for _, w := range s.wants {
 		places := s.places(w)
 		tree, ok := s.tree(w, places)
 		if !ok {
@@ -115,7 +115,7 @@ func (s *state) askRecords() []Question {
 func (s *state) askScans() []Question {
 	var qs []Question
 	var bytes int64
-	for _, w := range s.d.Wants {
+	for _, w := range s.wants {
 		mine := s.open(s.scansOf(w))
 		if len(mine) == 0 {
 			continue
@@ -132,7 +132,7 @@ func (s *state) askScans() []Question {
 }
 
 // scansOf returns the scans that a version must have before it can be judged.
-func (s *state) scansOf(w Want) []Question {
+func (s *state) scansOf(w *Want) []Question {
 	if len(s.d.Scanners) == 0 || len(s.declared(w)) > 0 {
 		return nil
 	}
@@ -179,7 +179,7 @@ const historySpan = 30 * 24 * time.Hour
 // the catalog (was it changed in the catalog, or by hand in the registry?), or something may have been absent for long enough to be deleted.
 func (s *state) askHistory() []Question {
 	need := s.d.Prune.Absent && s.mayHaveLeft()
-	for _, w := range s.d.Wants {
+	for _, w := range s.wants {
 		for _, p := range s.places(w) {
 			if p.known && s.ownTagMoved(w, p) {
 				need = true
@@ -215,7 +215,7 @@ func (s *state) historyQuestion() Question {
 }
 
 // ownTagMoved tells whether a version's own tag, which must not move, names another digest in the registry.
-func (s *state) ownTagMoved(w Want, p place) bool {
+func (s *state) ownTagMoved(w *Want, p place) bool {
 	if w.Mutable || len(w.Tags) == 0 {
 		return false
 	}

@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
+	"strings"
 )
 
 // Kind is what an action does.
@@ -118,8 +120,23 @@ func sortFindings(fs []Finding) {
 	})
 }
 
+// sortBy sorts by a key that is made once for each element.
 func sortBy[T any](s []T, key func(T) string) {
-	sort.SliceStable(s, func(i, j int) bool { return key(s[i]) < key(s[j]) })
+	if len(s) < 2 {
+		return
+	}
+	type keyed struct {
+		key   string
+		value T
+	}
+	all := make([]keyed, len(s))
+	for i, v := range s {
+		all[i] = keyed{key(v), v}
+	}
+	slices.SortStableFunc(all, func(a, b keyed) int { return strings.Compare(a.key, b.key) })
+	for i, k := range all {
+		s[i] = k.value
+	}
 }
 
 // ID names a record by its content.

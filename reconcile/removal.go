@@ -98,12 +98,8 @@ func (s *state) candidates(r Repo) []Digest {
 			seen[subject] = true
 		}
 	}
-	if a, ok := s.o.ok(s.historyQuestion()); ok {
-		for _, v := range a.History.Approvals {
-			if slices.Contains(v.Repos, r) {
-				seen[v.Digest] = true
-			}
-		}
+	for _, v := range s.approvals(r) {
+		seen[v.Digest] = true
 	}
 	for _, d := range tags {
 		delete(seen, d)
@@ -123,14 +119,29 @@ func (s *state) maybeHeld(r Repo) []Digest {
 	if !s.d.Prune.Absent || len(s.d.Wants) == 0 {
 		return nil
 	}
-	var out []Digest
-	children := s.childrenOf(r)
-	for _, d := range s.candidates(r) {
-		if !children[d] {
-			out = append(out, d)
+	out, ok := s.absentees[r]
+	if !ok {
+		if out = s.candidates(r); len(out) > 0 {
+			children := s.childrenOf(r)
+			out = slices.DeleteFunc(out, func(d Digest) bool { return children[d] })
 		}
+		s.absentees[r] = out
 	}
 	return out
+}
+
+// approvals returns what the catalog's history, where it is known, says of a repository.
+func (s *state) approvals(r Repo) []Approval {
+	if s.approved == nil {
+		s.approved = map[Repo][]Approval{}
+		a, _ := s.o.ok(s.historyQuestion())
+		for _, v := range a.History.Approvals {
+			for _, repo := range v.Repos {
+				s.approved[repo] = append(s.approved[repo], v)
+			}
+		}
+	}
+	return s.approved[r]
 }
 
 // childrenOf returns the manifests below what is known to stay in a repository.
@@ -156,7 +167,7 @@ func (s *state) absent(r Repo) []doomed {
 		if held, _ := s.holds(Image{r, d}); !held && !s.leftover(r, d) {
 			continue
 		}
-		name, due := s.due(a.History, r, d)
+		name, due := s.due(r, d)
 		if due {
 			out = append(out, doomed{digest: d, title: name + "@" + d.Short(),
 				reason: fmt.Sprintf("absent from the catalog for more than %s", s.d.Prune.Grace)})
@@ -166,10 +177,10 @@ func (s *state) absent(r Repo) []doomed {
 }
 
 // due tells whether a digest has been absent for the whole grace period, and the name that it had.
-func (s *state) due(h History, r Repo, d Digest) (name string, due bool) {
+func (s *state) due(r Repo, d Digest) (name string, due bool) {
 	name = r.Path()
-	for _, v := range h.Approvals {
-		if v.Digest == d && slices.Contains(v.Repos, r) {
+	for _, v := range s.approvals(r) {
+		if v.Digest == d {
 			name = v.Image
 			if v.Last.IsZero() || v.Last.After(s.now.Add(-s.d.Prune.Grace)) {
 				return name, false
@@ -335,19 +346,13 @@ func (s *state) deletes(r Repo, x doomed, gone []doomed, b *builder) bool {
 	if held && !known {
 		return false // a gap says why
 	}
-	var manifests []Digest
-	if held {
-		manifests = append(manifests, x.digest)
-	}
+	var parts []Digest
 	for _, m := range slices.Backward(tree.Manifests) {
-		if m.Digest == x.digest || shared[m.Digest] {
-			continue
-		}
-		if left, _ := s.holds(Image{r, m.Digest}); held || left {
-			manifests = append(manifests, m.Digest)
+		if m.Digest != x.digest && !shared[m.Digest] {
+			parts = append(parts, m.Digest)
 		}
 	}
-	remove, ok := s.removals(r, x.digest, manifests)
+	remove, ok := s.removals(r, x.digest, parts)
 	if !ok || len(remove) == 0 {
 		return false
 	}
@@ -355,16 +360,19 @@ func (s *state) deletes(r Repo, x doomed, gone []doomed, b *builder) bool {
 	return true
 }
 
-// removals orders the manifests of an image with their records. The root goes first, since registries refuse to delete what an index
-// names, and its own records go last: while they are there, an interrupted deletion can be seen and is ended by the next run.
-func (s *state) removals(r Repo, root Digest, manifests []Digest) ([]Removal, bool) {
+// removals orders what is left of an image and its records. The root goes first, since registries refuse to delete what an index names, and
+// its own records go last: while they are there, an interrupted deletion can be seen and is ended by the next run.
+func (s *state) removals(r Repo, root Digest, parts []Digest) ([]Removal, bool) {
 	var out []Removal
-	for _, m := range manifests {
-		out = append(out, Removal{Digest: m})
-		if m == root {
-			continue
+	whole, _ := s.holds(Image{r, root})
+	if whole {
+		out = append(out, Removal{Digest: root})
+	}
+	for _, d := range parts {
+		if left, _ := s.holds(Image{r, d}); whole || left {
+			out = append(out, Removal{Digest: d})
 		}
-		records, ok := s.recordsAt(r, m)
+		records, ok := s.recordsAt(r, d)
 		if !ok {
 			return nil, false
 		}

@@ -38,7 +38,7 @@ var scenarios = []scenario{
 	{name: "S cold, tokens", workload: "S", auth: true},
 	{name: "S cold, 2 % answer 500", workload: "S", faults: registrytest.Faults{Rate: 0.02, Kinds: []string{registrytest.Error500}}},
 	{name: "S cold, 2 % dropped", workload: "S", faults: registrytest.Faults{Rate: 0.02, Kinds: []string{registrytest.Drop}}},
-	{name: "S cold, 2 % answer 429", workload: "S", faults: registrytest.Faults{Rate: 0.02, Kinds: []string{registrytest.Error429}, RetryAfter: "1"}},
+	{name: "S cold, 2 % answer 429", workload: "S", faults: registrytest.Faults{Rate: 0.02, Kinds: []string{registrytest.Error429}}},
 	{name: "M cold", workload: "M"},
 	{name: "M nothing to do", workload: "M", target: "same"},
 	{name: "L nothing to do, 30 ms", workload: "L", target: "same", faults: registrytest.Faults{Latency: rtt}, without: []string{"skopeo"}},

@@ -110,7 +110,7 @@ func skopeo(j job, _ string) (*exec.Cmd, error) {
 		fmt.Fprintf(&b, "    %s: []\n", r)
 	}
 	file := filepath.Join(j.dir, "skopeo.yml")
-	return exec.Command("skopeo", "--insecure-policy", "sync", "--all", "--preserve-digests", "--src", "yaml", "--dest", "docker", "--dest-tls-verify=false",
+	return exec.Command("skopeo", "--insecure-policy", "sync", "--all", "--src", "yaml", "--dest", "docker", "--dest-tls-verify=false",
 		file, j.target), os.WriteFile(file, []byte(b.String()), 0o600)
 }
 

@@ -120,7 +120,7 @@ func (v *verifying) Read(p []byte) (int, error) {
 	switch {
 	case v.n > v.blob.Size:
 		n, err = 0, fmt.Errorf("blob %s: %w: it has more than %d bytes", v.blob.Digest.Short(), errContent, v.blob.Size)
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		if bad := check(v.blob, v.n, v.hash); bad != nil {
 			err = bad
 		}
