@@ -15,7 +15,7 @@ import (
 type progress struct {
 	mu    sync.Mutex
 	w     io.Writer
-	bar   *pb.ProgressBar // nil where there is no terminal
+	bar   *pb.ProgressBar  // nil where there is no terminal
 	blobs map[string]int64 // bytes of each blob that have moved
 }
 
