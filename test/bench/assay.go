@@ -52,7 +52,3 @@ func assayWith(j job, bin, more string) (*exec.Cmd, error) {
 	}
 	return exec.Command(filepath.Join(bin, "assay"), "reconcile", "--catalog", catalog, "--cache", filepath.Join(j.dir, "cache")), nil
 }
-
-func init() {
-	tools = append([]tool{{"assay", assay}, {"assay+scan", assayScanning}}, tools...)
-}
