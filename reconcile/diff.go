@@ -92,7 +92,7 @@ func (s *state) diffWant(w *Want, b *builder) {
 
 // missingAtSource turns the answer "there is no such digest" into a finding on the catalog's line.
 func (s *state) missingAtSource(w *Want) []Finding {
-	a := s.o.answers[Question{Kind: AskTree, Repo: w.From.Repo, Digest: w.From.Digest}]
+	a, _ := s.o.answer(Question{Kind: AskTree, Repo: w.From.Repo, Digest: w.From.Digest})
 	if a.Gap == nil || !a.Gap.Missing {
 		return nil
 	}
@@ -183,7 +183,7 @@ func (s *state) recordsOf(a admission) []place {
 	for _, p := range a.places {
 		known := true
 		for _, d := range a.tree.Signed() {
-			if _, ok := s.records(Image{p.Repo, d}); p.held && !ok {
+			if _, ok := s.o.ok(Question{Kind: AskRecords, Repo: p.Repo, Digest: d}); p.held && !ok {
 				known = false
 			}
 		}

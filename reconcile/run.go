@@ -139,17 +139,17 @@ func (p Plan) admissions() Plan {
 
 // after returns what is known once a batch was applied: copies are there, and records about what was touched have to be read again.
 func (o Observed) after(p Plan, r Result) Observed {
-	answers := maps.Clone(o.answers)
+	held := map[Question]Answer{}
+	var touched []Question
 	for i, a := range p.Actions {
 		if a.Kind == Copy && r.Outcomes[i].Status == Done {
-			answers[Question{Kind: AskHas, Repo: a.To, Digest: a.Digest}] = Answer{Has: true}
+			held[Question{Kind: AskHas, Repo: a.To, Digest: a.Digest}] = Answer{Has: true}
 		}
 		if a.Kind == Place {
-			delete(answers, Question{Kind: AskRecords, Repo: a.To, Digest: a.Digest})
+			touched = append(touched, Question{Kind: AskRecords, Repo: a.To, Digest: a.Digest})
 		}
 	}
-	o.answers = answers
-	return o
+	return o.With(held).without(AskRecords, touched)
 }
 
 // ledger joins the plans and results of the batches with the last ones.
