@@ -97,11 +97,12 @@ func (s *state) askRecords() []Question {
 		if !ok {
 			continue
 		}
+		signed := tree.Signed()
 		for _, p := range places {
 			if !p.known || !p.held {
 				continue
 			}
-			for _, d := range tree.Signed() {
+			for _, d := range signed {
 				qs = append(qs, Question{Kind: AskRecords, Repo: p.Repo, Digest: d})
 			}
 		}

@@ -11,7 +11,7 @@ const VulnerabilityPredicate = "https://cosign.sigstore.dev/attestation/vuln/v1"
 
 // check asks the rules that pick selects, and completes what they found with where the rule and the image stand.
 func (s *state) check(w *Want, e Evidence, pick func(Bound) bool) []Finding {
-	subject := Subject{Want: *w, Siblings: s.siblings[[2]string{w.Scope, w.Name}], Evidence: e, Expected: s.d.Scanners}
+	subject := Subject{Want: *w, Siblings: s.versions(w), Evidence: e, Expected: s.d.Scanners}
 	var out []Finding
 	for _, r := range w.Rules {
 		if !pick(r) {
