@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,21 +57,22 @@ func observe(ctx context.Context, d Desired, o Observed, s Sensors, now time.Tim
 }
 
 func answerAll(ctx context.Context, s Sensors, qs []Question) map[Question]Answer {
-	answers := make(map[Question]Answer, len(qs))
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	slots, cores := make(chan struct{}, parallel), make(chan struct{}, runtime.GOMAXPROCS(0))
-	for _, q := range qs {
-		all.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			a := answer(ctx, s, q, cores)
-			mu.Lock()
-			defer mu.Unlock()
-			answers[q] = a
+	given := make([]Answer, len(qs))
+	cores := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(parallel, len(qs)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(qs)); i = next.Add(1) - 1 {
+				given[i] = answer(ctx, s, qs[i], cores)
+			}
 		})
 	}
-	all.Wait()
+	workers.Wait()
+	answers := make(map[Question]Answer, len(qs))
+	for i, q := range qs {
+		answers[q] = given[i]
+	}
 	return answers
 }
 
