@@ -19,6 +19,7 @@ type fetchKey struct {
 
 // A fetch writes one blob into a file that others read meanwhile.
 type fetch struct {
+	from   reconcile.Repo
 	blob   reconcile.Blob
 	cancel context.CancelFunc
 	ready  chan struct{} // closed when file is set, or when there is no room
@@ -33,8 +34,10 @@ type fetch struct {
 	readers int
 }
 
-// claimFetch joins a fetch that is under way, or begins one. It returns nil if the blob has arrived in the meantime.
-func (s *Stage) claimFetch(ctx context.Context, from reconcile.Repo, blob reconcile.Blob) (*fetch, error) {
+// claimFetch joins a fetch that is under way, or begins one. It returns nil if the blob has arrived in the meantime. A fetch from another
+// repository of the same registry is joined too, unless that one has failed the caller: what images share is read once. Other registries'
+// are not: a slow one would hold everybody up.
+func (s *Stage) claimFetch(ctx context.Context, from reconcile.Repo, blob reconcile.Blob, failed map[reconcile.Repo]bool) (*fetch, error) {
 	key := fetchKey{blob.Digest, from}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,9 +50,14 @@ func (s *Stage) claimFetch(ctx context.Context, from reconcile.Repo, blob reconc
 	if info, err := os.Stat(s.blobPath(blob.Digest)); err == nil && info.Size() == blob.Size {
 		return nil, nil
 	}
+	for _, f := range s.fetches {
+		if f.blob.Digest == blob.Digest && f.blob.Size == blob.Size && f.from.Host() == from.Host() && !failed[f.from] && f.join() {
+			return f, nil
+		}
+	}
 	// it ends with its last reader, whoever that is
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	f := &fetch{blob: blob, cancel: cancel, ready: make(chan struct{}), changed: make(chan struct{}), readers: 1}
+	f := &fetch{from: from, blob: blob, cancel: cancel, ready: make(chan struct{}), changed: make(chan struct{}), readers: 1}
 	f.closed = func() { s.unkeep(f.file) }
 	s.fetches[key] = f
 	s.running.Add(1)
@@ -113,6 +121,23 @@ func (s *Stage) download(ctx context.Context, from reconcile.Repo, f *fetch) err
 		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// arrives waits until the blob is there, verified, and tells whether it is.
+func (f *fetch) arrives(ctx context.Context) bool {
+	for {
+		f.mu.Lock()
+		done, err, changed := f.done, f.err, f.changed
+		f.mu.Unlock()
+		if done || err != nil {
+			return err == nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
 		}
 	}
 }
