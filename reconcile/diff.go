@@ -10,7 +10,7 @@ import (
 // It is pure: it reads no clock, doesn't fail, and gives the same bytes whatever the order of its input.
 func Diff(d Desired, o Observed, now time.Time) Plan {
 	s := newState(d, o, now)
-	b := &builder{}
+	b := newBuilder()
 	b.blocked = append(b.blocked, d.Broken...)
 	b.notes = append(b.notes, d.Changes...)
 	for _, w := range s.wants {
@@ -23,13 +23,20 @@ func Diff(d Desired, o Observed, now time.Time) Plan {
 // builder collects what Diff decides.
 type builder struct {
 	actions []Action
+	planned map[string]bool // by ID
 	blocked []Finding
 	notes   []Finding
 }
 
+func newBuilder() *builder { return &builder{planned: map[string]bool{}} }
+
+// add plans an action, once: two versions of one digest, and indexes that share a platform's image, lack the same content and records.
 func (b *builder) add(a Action) string {
 	a = a.withID()
-	b.actions = append(b.actions, a)
+	if !b.planned[a.ID] {
+		b.planned[a.ID] = true
+		b.actions = append(b.actions, a)
+	}
 	return a.ID
 }
 
