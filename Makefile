@@ -38,7 +38,7 @@ update-golden: ## Write the golden files of the tests anew; read the difference 
 
 .PHONY: fmt
 fmt: ## Format the code and the example catalogs
-	gofmt -w cmd reconcile catalog-schema examples action test
+	gofmt -w cmd reconcile catalog-schema examples test
 	$(GO) run ./cmd/assay fmt examples
 
 .PHONY: lint
@@ -49,7 +49,7 @@ lint: ## Run the linters, layers included
 
 .PHONY: check
 check: ## Format, vet, lint, test, and generated documents up to date
-	@test -z "$$(gofmt -l cmd reconcile catalog-schema examples action test)" || { gofmt -l cmd reconcile catalog-schema examples action test; exit 1; }
+	@test -z "$$(gofmt -l cmd reconcile catalog-schema examples test)" || { gofmt -l cmd reconcile catalog-schema examples action test; exit 1; }
 	$(GO) vet ./...
 	$(GO) generate ./...
 	@git diff --exit-code -- '*.md' || { echo 'generated documents were out of date: commit the change'; exit 1; }
@@ -63,8 +63,8 @@ fuzz: ## Run every fuzz target for FUZZ (default 30s)
 	    echo "$$(dirname $$f) $$t"; $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZ); done; done
 
 .PHONY: bench
-bench: build ## Measure against crane, regsync and skopeo
-	./test/bench/run
+bench: ## Measure against crane, regsync and skopeo (BENCH='-cases "M cold" -runs 1' for a part)
+	$(GO) run ./test/bench $(BENCH)
 
 .PHONY: clean
 clean: ## Remove what was built

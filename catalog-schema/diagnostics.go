@@ -103,6 +103,15 @@ func tidy(ds hcl.Diagnostics) hcl.Diagnostics {
 
 // nearest returns a hint at the known name that looks most like the one given, or nothing if none does.
 func nearest(name string, known []string) string {
+	best := closest(name, known)
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" Did you mean %q?", best)
+}
+
+// closest returns the known name that looks most like the one given, or nothing if none does.
+func closest(name string, known []string) string {
 	if len(name) > 64 {
 		return ""
 	}
@@ -115,10 +124,7 @@ func nearest(name string, known []string) string {
 			best, distance = k, n
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" Did you mean %q?", best)
+	return best
 }
 
 // hint is nearest for names of the catalog itself, of which there may be very many: it stops comparing when that would take long.
@@ -138,9 +144,11 @@ func oneOf(known []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-func clip(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
+// clip bounds what is shown of a name.
+func clip(s string) string {
+	const most = 80
+	if len(s) > most {
+		return s[:most]
 	}
 	return s
 }

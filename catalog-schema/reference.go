@@ -80,7 +80,7 @@ Files and folders whose name starts with a dot are skipped. How blocks are sprea
 - **A pull request** is read against the commit that it starts from: images, versions and revocations are its own, all else is what was merged before.
   Each change of the rest is reported, and images are judged by the rules of both.
 - **A mistake** in an image or a revocation stops that entry alone. One in anything else stops all images of its folder and below, for nobody can
-  judge them; one in a registry, scanner, signer or prune block stops all. While anything is broken, nothing is removed.
+  judge them; one in a registry, scanner, signer or prune block, or in a file that may hold one, stops all. While anything is broken, nothing is removed.
 - **Text** is UTF-8, without control characters and without characters that are invisible or change the direction of text.
 - **Limits**: 1 MiB and 350,000 words and marks a file, 64 MiB in all, 50,000 files, folders 32 deep, brackets 64 deep, 1,000 elements a list, 4,096 bytes a string, 100 registries.
   Symbolic links are refused.

@@ -3,6 +3,7 @@ package catalog
 import (
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -32,6 +33,8 @@ type tree struct {
 	own      hcl.Diagnostics // mistakes in images and revocations, which stop themselves alone
 	compared int             // names compared for hints
 
+	unseen []unseen // what may hold blocks that all images depend on
+
 	causes map[string]*hcl.Diagnostic // why the images of a folder, and of those below it, can't be judged
 }
 
@@ -42,7 +45,7 @@ func parse(fsys fs.FS, prefix string, limits Limits) *tree {
 	l := &listing{fsys: fsys, limits: limits, name: func(p string) string { return prefix + p }}
 	err := l.walk(".", 0)
 	for i, d := range l.diags {
-		t.unsound(folderOf(l.folders[i]), d)
+		t.notSeen(folderOf(l.folders[i]), d)
 	}
 	if err != nil {
 		return t
@@ -52,7 +55,7 @@ func parse(fsys fs.FS, prefix string, limits Limits) *tree {
 	for _, p := range l.files {
 		src, err := readFile(fsys, p, limits.File)
 		if err != nil {
-			t.unsound(folderOf(path.Dir(p)), mistake(fileRange(prefix+p), "Unreadable file", "The file %q was not read: %v.", p, err))
+			t.notSeen(folderOf(path.Dir(p)), mistake(fileRange(prefix+p), "Unreadable file", "The file %q was not read: %v.", p, err))
 			continue
 		}
 		if total += int64(len(src)); total > limits.Total {
@@ -92,6 +95,30 @@ func (t *tree) unsound(folder string, d *hcl.Diagnostic) {
 	}
 }
 
+// unseen is a place that could not be read. If it belongs to the organization, it may hold a registry, a scanner, a signer or a prune block:
+// without a signer that nobody saw, images would go out unsigned.
+type unseen struct {
+	folder string
+	why    *hcl.Diagnostic
+}
+
+// ofOrganizationText finds blocks that all images depend on, in files that could not be parsed.
+var ofOrganizationText = regexp.MustCompile(`(?m)(^|[\s}])(registry|scanner|signer|prune)\b`)
+
+func (t *tree) notSeen(folder string, d *hcl.Diagnostic) {
+	t.unsound(folder, d)
+	t.unseen = append(t.unseen, unseen{folder, d})
+}
+
+// checkUnseen leaves all images without a judge where something that they depend on may not have been seen.
+func (t *tree) checkUnseen() {
+	for _, u := range t.unseen {
+		if _, ok := t.causes[""]; !ok && t.scopeOf(u.folder) == "" {
+			t.causes[""] = u.why
+		}
+	}
+}
+
 // entry notes a mistake in an image or a revocation.
 func (t *tree) entry(n *node, ds ...*hcl.Diagnostic) {
 	t.own = append(t.own, ds...)
@@ -110,6 +137,9 @@ func (t *tree) file(p string, src []byte) bool {
 	name, folder := t.prefix+p, folderOf(path.Dir(p))
 	f, diags := parseFile(src, name)
 	t.note(folder, diags)
+	if d := firstError(diags); d != nil && ofOrganizationText.Match(src) {
+		t.unseen = append(t.unseen, unseen{folder, d})
+	}
 	if f == nil {
 		return false
 	}
@@ -119,23 +149,31 @@ func (t *tree) file(p string, src []byte) bool {
 		return false
 	}
 	for _, a := range sorted(body.Attributes) {
-		t.unsound(folder, mistake(a.NameRange, "Attribute outside a block", "%q stands outside any block. A catalog's file holds blocks only.", clip(a.Name, 80)))
+		t.unsound(folder, mistake(a.NameRange, "Attribute outside a block", "%q stands outside any block. A catalog's file holds blocks only.", clip(a.Name)))
 	}
 	for _, b := range body.Blocks {
-		t.block(b, folder)
+		// of a file with a syntax error, no block is what its author meant
+		if n := t.block(b, folder); n != nil {
+			n.fail(diags...)
+		}
 	}
 	return !diags.HasErrors()
 }
 
-func (t *tree) block(b *hclsyntax.Block, folder string) {
+// block decodes one block, keeps it, and returns where it stands.
+func (t *tree) block(b *hclsyntax.Block, folder string) *node {
 	i := slices.IndexFunc(blockTypes, func(bt blockType) bool { return bt.name == b.Type })
 	if i < 0 {
 		var known []string
 		for _, bt := range blockTypes {
 			known = append(known, bt.name)
 		}
-		t.unsound(folder, unknownBlock(b, "", known))
-		return
+		d := unknownBlock(b, "", known)
+		t.unsound(folder, d)
+		if !slices.Contains([]string{"scope", "policy", "image", "revoke", "waiver"}, closest(b.Type, known)) {
+			t.unseen = append(t.unseen, unseen{folder, d})
+		}
+		return nil
 	}
 	label := blockTypes[i].label
 	// an image or a revocation stops itself alone
@@ -144,35 +182,49 @@ func (t *tree) block(b *hclsyntax.Block, folder string) {
 		x := &imageBlock{}
 		t.own = append(t.own, decode(b, folder, label, x)...)
 		t.images = append(t.images, x)
+		return &x.node
 	case "revoke":
 		x := &revokeBlock{}
 		t.own = append(t.own, decode(b, folder, label, x)...)
 		t.revokes = append(t.revokes, x)
+		return &x.node
 	case "scope":
 		x := &scopeBlock{}
 		t.note(folder, decode(b, folder, label, x))
 		if first := t.scopes[folder]; first != nil {
 			t.unsound(folder, mistake(x.def(), "Second scope", "The folder is the scope %q already (line %d of %s).", first.label, first.def().Start.Line, first.def().Filename))
-			return
+			return nil
 		}
 		t.scopes[folder] = x
+		return &x.node
 	case "registry":
-		t.registries = append(t.registries, ofOrganization(t, b, folder, label, &registryBlock{}))
+		x := ofOrganization(t, b, folder, label, &registryBlock{})
+		t.registries = append(t.registries, x)
+		return &x.node
 	case "scanner":
-		t.scanners = append(t.scanners, ofOrganization(t, b, folder, label, &scannerBlock{}))
+		x := ofOrganization(t, b, folder, label, &scannerBlock{})
+		t.scanners = append(t.scanners, x)
+		return &x.node
 	case "signer":
-		t.signers = append(t.signers, ofOrganization(t, b, folder, label, &signerBlock{}))
+		x := ofOrganization(t, b, folder, label, &signerBlock{})
+		t.signers = append(t.signers, x)
+		return &x.node
 	case "prune":
-		t.prunes = append(t.prunes, ofOrganization(t, b, folder, label, &pruneBlock{Limit: defaultLimit, Grace: defaultGrace}))
+		x := ofOrganization(t, b, folder, label, &pruneBlock{Limit: defaultLimit, Grace: defaultGrace})
+		t.prunes = append(t.prunes, x)
+		return &x.node
 	case "policy":
 		x := &policyBlock{}
 		t.note(folder, decode(b, folder, label, x))
 		t.policies = append(t.policies, x)
+		return &x.node
 	case "waiver":
 		x := &waiverBlock{}
 		t.note(folder, decode(b, folder, label, x))
 		t.waivers = append(t.waivers, x)
+		return &x.node
 	}
+	return nil
 }
 
 // ofOrganization decodes a block that all images depend on: a mistake in it leaves none of them.

@@ -30,9 +30,11 @@ type Content interface {
 	Tree(context.Context, Image) (Tree, error)
 }
 
-// Stager fetches one manifest of an image, with all that it names, to the local disk, verified.
+// Stager fetches one manifest of an image, with all that it names, to the local disk, verified. Each layout is released once, when
+// nobody reads it any more: until then it takes room that nothing else can have.
 type Stager interface {
 	Stage(ctx context.Context, from Image, manifest Digest) (Layout, error)
+	Release(Layout) error
 }
 
 // Scanner looks for vulnerabilities in an image. A scanner that can't say anything returns a Scan with NoVerdict and no error; an
@@ -60,6 +62,8 @@ type Sensors struct {
 	Scanners  map[string]Scanner
 	Records   Verifier
 	History   Historian
+	// Asking, if set, is told of each round of questions before they are asked.
+	Asking func([]Question)
 }
 
 // Tip reads the commit that the catalog's branch has now.

@@ -2,21 +2,22 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
 // admit plans everything that a version with a good verdict lacks. Per place, the order is content, records, tags: a tag needs all that
 // was planned before it there.
 func (s *state) admit(a admission, e Evidence, b *builder) {
-	before := map[Repo][]string{} // what a tag in the repository needs
+	before := map[Repo]*planned{}
 	ready := s.ready(a, b)
 	for _, p := range a.places {
+		before[p.Repo] = &planned{}
 		if ready[p.Repo] && !p.held {
-			id := b.add(Action{
+			before[p.Repo].content = []string{b.add(Action{
 				Kind: Copy, Title: a.want.Title(), Digest: a.want.From.Digest, From: a.from.Repo, To: p.Repo, Bytes: a.tree.Bytes(),
 				Reason: "approved, and not in " + p.Registry, Origin: a.want.Origin,
-			})
-			before[p.Repo] = append(before[p.Repo], id)
+			})}
 		}
 	}
 	for _, n := range a.needs {
@@ -24,13 +25,17 @@ func (s *state) admit(a admission, e Evidence, b *builder) {
 	}
 	for _, p := range a.places {
 		if ready[p.Repo] {
-			s.admitTags(a, p, before[p.Repo], b)
+			s.admitTags(a, p, slices.Concat(before[p.Repo].content, before[p.Repo].records), b)
 		}
 	}
 }
 
+// planned holds the IDs of what was planned for a place so far. A record needs its subject there, not the other records; a tag needs
+// both.
+type planned struct{ content, records []string }
+
 // admitRecord plans one record: made once, or taken from a place that holds it, and written to the places that lack it.
-func (s *state) admitRecord(a admission, n need, e Evidence, ready map[Repo]bool, before map[Repo][]string, b *builder) {
+func (s *state) admitRecord(a admission, n need, e Evidence, ready map[Repo]bool, before map[Repo]*planned, b *builder) {
 	var lacks []place
 	for _, p := range n.lacks {
 		if ready[p.Repo] {
@@ -53,23 +58,10 @@ func (s *state) admitRecord(a admission, n need, e Evidence, ready map[Repo]bool
 	for _, p := range lacks {
 		id := b.add(Action{
 			Kind: Place, Title: a.want.Title(), Digest: n.key.subject, From: n.holder, To: p.Repo, Record: record,
-			Reason: reason, Needs: append(copies(before[p.Repo], b), needs...), Origin: a.want.Origin,
+			Reason: reason, Needs: slices.Concat(before[p.Repo].content, needs), Origin: a.want.Origin,
 		})
-		before[p.Repo] = append(before[p.Repo], id)
+		before[p.Repo].records = append(before[p.Repo].records, id)
 	}
-}
-
-// copies keeps the copy among the actions that a place has seen so far: a record needs its subject there, not the other records.
-func copies(ids []string, b *builder) []string {
-	var out []string
-	for _, id := range ids {
-		for _, a := range b.actions {
-			if a.ID == id && a.Kind == Copy {
-				out = append(out, id)
-			}
-		}
-	}
-	return out
 }
 
 // statement plans the making of a record: a signature, or the attestation of a scan that gave a verdict.
@@ -110,12 +102,12 @@ func (s *state) admitTags(a admission, p place, needs []string, b *builder) {
 		if was == w.From.Digest {
 			continue
 		}
-		act := Action{Kind: TagIt, Title: w.Title(), Digest: w.From.Digest, To: p.Repo, Tag: t, If: If{Was: &was}, Needs: append([]string(nil), needs...), Origin: w.Origin}
+		act := Action{Kind: TagIt, Title: w.Title(), Digest: w.From.Digest, To: p.Repo, Tag: t, If: If{Was: &was}, Needs: slices.Clone(needs), Origin: w.Origin}
 		switch {
 		case was.IsZero():
 			act.Reason = "new tag"
 		case i == 0 && !w.Mutable:
-			if f, ok := s.fixedTag(w, p, was); !ok {
+			if f, ok := s.fixedTag(w, was); !ok {
 				b.blocked = append(b.blocked, f...)
 				continue
 			}
@@ -133,7 +125,7 @@ func (s *state) admitTags(a admission, p place, needs []string, b *builder) {
 
 // fixedTag tells whether a version's own tag may be set back: it may if the digest that it names now was never approved under it. If it was,
 // the catalog itself moved a tag that doesn't move; if that can't be told, nothing is written.
-func (s *state) fixedTag(w Want, p place, was Digest) ([]Finding, bool) {
+func (s *state) fixedTag(w *Want, was Digest) ([]Finding, bool) {
 	a, ok := s.o.ok(s.historyQuestion())
 	if !ok {
 		return nil, false // the gap says why

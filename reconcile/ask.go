@@ -21,16 +21,14 @@ func Ask(d Desired, o Observed, now time.Time) []Question {
 
 // open drops the questions that have been asked and sorts the rest.
 func (s *state) open(qs []Question) []Question {
-	seen := map[Question]bool{}
 	var out []Question
 	for _, q := range qs {
-		if !seen[q] && !s.o.asked(q) {
-			seen[q] = true
+		if !s.o.asked(q) {
 			out = append(out, q)
 		}
 	}
-	sortBy(out, Question.key)
-	return out
+	slices.SortFunc(out, Question.compare)
+	return slices.Compact(out)
 }
 
 func (s *state) askInventory() []Question {
@@ -59,7 +57,7 @@ func (s *state) askHeld() []Question {
 			}
 		}
 	}
-	for _, w := range s.d.Wants {
+	for _, w := range s.wants {
 		for _, t := range w.To {
 			ask(Image{t.Repo, w.From.Digest})
 		}
@@ -72,7 +70,7 @@ func (s *state) askHeld() []Question {
 
 func (s *state) askTrees() []Question {
 	var qs []Question
-	for _, w := range s.d.Wants {
+	for _, w := range s.wants {
 		places := s.places(w)
 		if settled(w, places) && len(s.d.Signers) == 0 {
 			continue
@@ -93,17 +91,18 @@ func (s *state) askRecords() []Question {
 		return nil
 	}
 	var qs []Question
-	for _, w := range s.d.Wants {
+	for _, w := range s.wants {
 		places := s.places(w)
 		tree, ok := s.tree(w, places)
 		if !ok {
 			continue
 		}
+		signed := tree.Signed()
 		for _, p := range places {
 			if !p.known || !p.held {
 				continue
 			}
-			for _, d := range tree.Signed() {
+			for _, d := range signed {
 				qs = append(qs, Question{Kind: AskRecords, Repo: p.Repo, Digest: d})
 			}
 		}
@@ -115,7 +114,7 @@ func (s *state) askRecords() []Question {
 func (s *state) askScans() []Question {
 	var qs []Question
 	var bytes int64
-	for _, w := range s.d.Wants {
+	for _, w := range s.wants {
 		mine := s.open(s.scansOf(w))
 		if len(mine) == 0 {
 			continue
@@ -132,7 +131,7 @@ func (s *state) askScans() []Question {
 }
 
 // scansOf returns the scans that a version must have before it can be judged.
-func (s *state) scansOf(w Want) []Question {
+func (s *state) scansOf(w *Want) []Question {
 	if len(s.d.Scanners) == 0 || len(s.declared(w)) > 0 {
 		return nil
 	}
@@ -179,7 +178,7 @@ const historySpan = 30 * 24 * time.Hour
 // the catalog (was it changed in the catalog, or by hand in the registry?), or something may have been absent for long enough to be deleted.
 func (s *state) askHistory() []Question {
 	need := s.d.Prune.Absent && s.mayHaveLeft()
-	for _, w := range s.d.Wants {
+	for _, w := range s.wants {
 		for _, p := range s.places(w) {
 			if p.known && s.ownTagMoved(w, p) {
 				need = true
@@ -215,7 +214,7 @@ func (s *state) historyQuestion() Question {
 }
 
 // ownTagMoved tells whether a version's own tag, which must not move, names another digest in the registry.
-func (s *state) ownTagMoved(w Want, p place) bool {
+func (s *state) ownTagMoved(w *Want, p place) bool {
 	if w.Mutable || len(w.Tags) == 0 {
 		return false
 	}
@@ -236,6 +235,7 @@ func (s *state) askRemoval() []Question {
 				qs = append(qs, Question{Kind: AskHas, Repo: r, Digest: d})
 			}
 		}
+		qs = append(qs, s.askMentioned(r)...)
 		doomed := s.doomed(r)
 		if len(doomed) == 0 {
 			continue
@@ -250,6 +250,7 @@ func (s *state) askRemoval() []Question {
 				for _, m := range tree.Manifests {
 					digests = append(digests, m.Digest)
 				}
+				qs = append(qs, s.askParts(r, x, digests)...)
 			} else {
 				qs = append(qs, s.nextTree(r, x)...)
 			}
@@ -268,6 +269,38 @@ func (s *state) nextTree(r Repo, x doomed) []Question {
 	qs := doomedQuestions(r, x)
 	if held, _ := s.holds(Image{r, x.digest}); held || !s.o.asked(qs[0]) {
 		return qs[:1]
+	}
+	return qs
+}
+
+// askMentioned asks whether the records that are left of a digest that shall be gone are ours.
+func (s *state) askMentioned(r Repo) []Question {
+	if len(s.d.Signers) == 0 {
+		return nil
+	}
+	var qs []Question
+	gone := s.maybeHeld(r)
+	for _, v := range s.d.Revoked {
+		if slices.Contains(v.Repos, r) {
+			gone = append(gone, v.Digest)
+		}
+	}
+	for _, d := range gone {
+		if held, known := s.holds(Image{r, d}); known && !held && s.mentioned(r, d) {
+			qs = append(qs, Question{Kind: AskRecords, Repo: r, Digest: d})
+		}
+	}
+	return qs
+}
+
+// askParts asks which parts are left of an image whose root an interrupted deletion has taken.
+func (s *state) askParts(r Repo, x doomed, parts []Digest) []Question {
+	if held, _ := s.holds(Image{r, x.digest}); held {
+		return nil
+	}
+	var qs []Question
+	for _, d := range parts {
+		qs = append(qs, Question{Kind: AskHas, Repo: r, Digest: d})
 	}
 	return qs
 }

@@ -111,13 +111,6 @@ type Origin struct {
 	Line int    `json:"line,omitempty"` // from 1
 }
 
-func (o Origin) less(p Origin) bool {
-	if o.File != p.File {
-		return o.File < p.File
-	}
-	return o.Line < p.Line
-}
-
 // Title names the version for people: "nginx:1.27.3".
 func (w Want) Title() string { return w.Name + ":" + w.Version }
 

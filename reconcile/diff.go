@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -12,7 +13,7 @@ func Diff(d Desired, o Observed, now time.Time) Plan {
 	b := &builder{}
 	b.blocked = append(b.blocked, d.Broken...)
 	b.notes = append(b.notes, d.Changes...)
-	for _, w := range s.d.Wants {
+	for _, w := range s.wants {
 		s.diffWant(w, b)
 	}
 	s.diffRemoval(b)
@@ -61,7 +62,7 @@ func orEmpty[T any](s []T) []T {
 }
 
 // diffWant plans one version, and touches nothing else: one bad entry stops itself alone.
-func (s *state) diffWant(w Want, b *builder) {
+func (s *state) diffWant(w *Want, b *builder) {
 	a := s.assess(w)
 	if !a.differs() {
 		b.notes = append(b.notes, s.declared(w)...)
@@ -90,8 +91,8 @@ func (s *state) diffWant(w Want, b *builder) {
 }
 
 // missingAtSource turns the answer "there is no such digest" into a finding on the catalog's line.
-func (s *state) missingAtSource(w Want) []Finding {
-	a := s.o.answers[Question{Kind: AskTree, Repo: w.From.Repo, Digest: w.From.Digest}]
+func (s *state) missingAtSource(w *Want) []Finding {
+	a, _ := s.o.answer(Question{Kind: AskTree, Repo: w.From.Repo, Digest: w.From.Digest})
 	if a.Gap == nil || !a.Gap.Missing {
 		return nil
 	}
@@ -104,21 +105,21 @@ func (s *state) missingAtSource(w Want) []Finding {
 
 // admission is a version with all that differs about it.
 type admission struct {
-	want    Want
+	want    *Want
 	places  []place // known, not revoked
 	tree    Tree
 	hasTree bool
 	from    Image
 	needs   []need
 
-	attested map[Digest]bool // manifests that bear an attested scan somewhere
+	attested map[Digest]bool // manifests that bear an attested scan somewhere; nil if there are no needs
 }
 
 // need is a record that some places lack.
 type need struct {
 	key    recordKey
 	lacks  []place
-	holder Repo   // a place that holds a valid one; zero if none does
+	holder Repo   // the first place that holds a valid one; zero if none does
 	record string // its ID there
 	reason string
 }
@@ -133,7 +134,16 @@ type recordKey struct {
 	about         string
 }
 
-func (s *state) assess(w Want) admission {
+func (s *state) assess(w *Want) admission {
+	a, ok := s.assessed[w]
+	if !ok {
+		a = s.compare(w)
+		s.assessed[w] = a
+	}
+	return a
+}
+
+func (s *state) compare(w *Want) admission {
 	a := admission{want: w}
 	all := s.places(w)
 	for _, p := range all {
@@ -145,8 +155,9 @@ func (s *state) assess(w Want) admission {
 	a.tree, a.hasTree = s.tree(w, all)
 	if a.hasTree {
 		a.places = s.recordsOf(a)
-		a.needs = s.needs(a)
-		a.attested = s.attested(a)
+		if a.needs = s.needs(a); len(a.needs) > 0 {
+			a.attested = s.attested(a)
+		}
 	}
 	return a
 }
@@ -169,10 +180,11 @@ func (s *state) recordsOf(a admission) []place {
 		return a.places
 	}
 	var out []place
+	signed := a.tree.Signed()
 	for _, p := range a.places {
 		known := true
-		for _, d := range a.tree.Signed() {
-			if _, ok := s.records(Image{p.Repo, d}); p.held && !ok {
+		for _, d := range signed {
+			if _, ok := s.o.ok(Question{Kind: AskRecords, Repo: p.Repo, Digest: d}); p.held && !ok {
 				known = false
 			}
 		}
@@ -191,18 +203,21 @@ func (s *state) needs(a admission) []need {
 			if p.Identity != k.identity {
 				continue
 			}
-			record, why := s.find(k, p)
+			ok, why := s.bears(k, p)
 			switch {
-			case record == "":
-				n.lacks = append(n.lacks, p)
-				n.reason = why
-			case n.holder.IsZero() || p.Repo.String() < n.holder.String():
-				n.holder, n.record = p.Repo, record
+			case !ok:
+				n.lacks, n.reason = append(n.lacks, p), why
+			case n.holder.IsZero():
+				n.holder = p.Repo
 			}
 		}
-		if len(n.lacks) > 0 {
-			out = append(out, n)
+		if len(n.lacks) == 0 {
+			continue
 		}
+		if !n.holder.IsZero() {
+			n.record = s.recordID(k, n.holder)
+		}
+		out = append(out, n)
 	}
 	return out
 }
@@ -214,17 +229,18 @@ func (s *state) keys(a admission) []recordKey {
 	for _, p := range a.places {
 		identities[p.Identity] = true
 	}
+	signed, runnable := a.tree.Signed(), a.tree.Runnable()
 	var out []recordKey
 	for identity := range identities {
 		for _, signer := range s.d.Signers {
 			for _, f := range signer.Formats {
-				for _, d := range a.tree.Signed() {
+				for _, d := range signed {
 					out = append(out, recordKey{subject: d, signer: signer.Name, format: f, identity: identity})
 				}
 				if f != Bundle {
 					continue
 				}
-				for _, m := range a.tree.Runnable() {
+				for _, m := range runnable {
 					for _, sc := range s.d.Scanners {
 						out = append(out, recordKey{m.Digest, signer.Name, Bundle, identity, VulnerabilityPredicate, sc.Name})
 					}
@@ -232,31 +248,40 @@ func (s *state) keys(a admission) []recordKey {
 			}
 		}
 	}
-	sortBy(out, func(k recordKey) string {
-		return fmt.Sprint(k.subject, k.signer, k.format, k.identity, k.predicateType, k.about)
-	})
 	return out
 }
 
-// find returns the ID of a valid record for the key in a place, or why there is none.
-func (s *state) find(k recordKey, p place) (id, why string) {
+// bears tells whether a valid record for the key lies in a place, or why there is none.
+func (s *state) bears(k recordKey, p place) (ok bool, why string) {
 	answer, _ := s.o.ok(Question{Kind: AskRecords, Repo: p.Repo, Digest: k.subject})
 	for _, r := range answer.Records {
-		st := r.Statement
-		if r.Problem != "" {
-			if st.Format == k.format && why == "" {
-				why = r.Problem
-			}
-			continue
+		if k.fits(r) {
+			return true, ""
 		}
-		if st.Subject == k.subject && st.Signer == k.signer && st.Format == k.format && st.Identity == k.identity &&
-			st.PredicateType == k.predicateType && (k.predicateType == "" || aboutOf(st) == k.about) {
-			if rid := r.ID(); id == "" || rid < id {
-				id = rid
-			}
+		if r.Problem != "" && r.Statement.Format == k.format && why == "" {
+			why = r.Problem
 		}
 	}
-	return id, why
+	return false, why
+}
+
+// recordID names the record for the key that lies in a repository: the first by ID, where there are several.
+func (s *state) recordID(k recordKey, r Repo) string {
+	var ids []string
+	answer, _ := s.o.ok(Question{Kind: AskRecords, Repo: r, Digest: k.subject})
+	for _, rec := range answer.Records {
+		if k.fits(rec) {
+			ids = append(ids, rec.ID())
+		}
+	}
+	return slices.Min(ids)
+}
+
+// fits tells whether a record is valid and what the key names.
+func (k recordKey) fits(r Record) bool {
+	st := r.Statement
+	return r.Problem == "" && st.Subject == k.subject && st.Signer == k.signer && st.Format == k.format && st.Identity == k.identity &&
+		st.PredicateType == k.predicateType && (k.predicateType == "" || aboutOf(st) == k.about)
 }
 
 func aboutOf(st Statement) string {

@@ -204,6 +204,13 @@ func TestCases(t *testing.T) {
 		{name: "a revoked digest is deleted at once with its records", change: func(w *world, d *Desired) {
 			revoke(w, d)
 		}, kinds: "delete 2"},
+		{name: "records of others about a digest that is gone are no reason to delete it again", change: func(w *world, d *Desired) {
+			revoke(w, d)
+			run := *d
+			Reconcile(context.Background(), run, Observed{}, w.sensors(), w.effects(), now)
+			gone := Image{repo("eu.example.com/approved/nginx"), d.Revoked[0].Digest}
+			w.records[gone] = []Record{{Statement: Statement{Subject: gone.Digest}, Problem: "signed by another key"}}
+		}, kinds: empty},
 		{name: "what is absent loses its tags first", change: func(w *world, d *Desired) {
 			d.Prune.Absent = true
 			old := d.Wants[0]
@@ -385,6 +392,9 @@ func TestBatchesFitTheStageAndEachIsAdmittedBeforeTheNext(t *testing.T) {
 	}
 	if got := kinds(rep.Plan); got != "copy 12, sign 36, attest 12, place 96, tag 12" {
 		t.Errorf("the report holds %s", got)
+	}
+	if w.layouts != 0 {
+		t.Errorf("%d layouts were not released; they take the room of the next batch", w.layouts)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 const VulnerabilityPredicate = "https://cosign.sigstore.dev/attestation/vuln/v1"
 
 // check asks the rules that pick selects, and completes what they found with where the rule and the image stand.
-func (s *state) check(w Want, e Evidence, pick func(Bound) bool) []Finding {
-	subject := Subject{Want: w, Siblings: s.siblings[[2]string{w.Scope, w.Name}], Evidence: e, Expected: s.d.Scanners}
+func (s *state) check(w *Want, e Evidence, pick func(Bound) bool) []Finding {
+	subject := Subject{Want: *w, Siblings: s.versions(w), Evidence: e, Expected: s.d.Scanners}
 	var out []Finding
 	for _, r := range w.Rules {
 		if !pick(r) {
@@ -31,7 +31,7 @@ func (s *state) check(w Want, e Evidence, pick func(Bound) bool) []Finding {
 }
 
 // waived tells whether a waiver in force covers a finding: one of the same scope as the rule or of a scope around it.
-func (s *state) waived(f Finding, w Want) bool {
+func (s *state) waived(f Finding, w *Want) bool {
 	for _, v := range s.d.Waivers {
 		if v.Rule == f.Rule && encloses(v.Scope, f.Scope) &&
 			(v.ID == "*" || v.ID == f.ID) &&
@@ -46,7 +46,7 @@ func (s *state) waived(f Finding, w Want) bool {
 }
 
 // evidence gathers what is known of an image. complete is false while a scan that could still be had was not asked for.
-func (s *state) evidence(w Want, tree Tree, places []place) (e Evidence, complete bool) {
+func (s *state) evidence(w *Want, tree Tree, places []place) (e Evidence, complete bool) {
 	e.Tree = &tree
 	if len(s.open(s.scansOf(w))) > 0 {
 		return e, false
@@ -64,9 +64,9 @@ func (s *state) evidence(w Want, tree Tree, places []place) (e Evidence, complet
 }
 
 // freshScan returns what a scanner answered in this run. One that could not be run gives no verdict, with the reason.
-func (s *state) freshScan(w Want, manifest Digest, scanner string, places []place) Scan {
+func (s *state) freshScan(w *Want, manifest Digest, scanner string, places []place) Scan {
 	for _, from := range append([]Repo{w.From.Repo}, repos(places)...) {
-		a, ok := s.o.answers[Question{Kind: AskScan, Repo: from, Digest: manifest, Root: w.From.Digest, Scanner: scanner}]
+		a, ok := s.o.answer(Question{Kind: AskScan, Repo: from, Digest: manifest, Root: w.From.Digest, Scanner: scanner})
 		switch {
 		case ok && a.Gap != nil:
 			return Scan{Scanner: scanner, NoVerdict: a.Gap.Reason}
@@ -87,11 +87,11 @@ func (s *state) attestedScan(manifest Digest, scanner string, places []place) (S
 		valid, _ := s.records(Image{p.Repo, manifest})
 		for _, r := range valid {
 			st := r.Statement
-			if st.PredicateType != VulnerabilityPredicate || st.Identity != p.Identity {
+			if st.PredicateType != VulnerabilityPredicate || st.Identity != p.Identity || aboutOf(st) != scanner || found && !st.Time.After(when) {
 				continue
 			}
 			scan, err := readScan(st.Predicate)
-			if err != nil || scan.Scanner != scanner || found && !st.Time.After(when) {
+			if err != nil || scan.Scanner != scanner {
 				continue
 			}
 			newest, when, found = scan, st.Time, true

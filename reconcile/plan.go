@@ -1,11 +1,14 @@
 package reconcile
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
+	"strings"
 )
 
 // Kind is what an action does.
@@ -95,19 +98,9 @@ func (a Action) withID() Action {
 }
 
 func sortActions(as []Action) {
-	sort.Slice(as, func(i, j int) bool {
-		a, b := as[i], as[j]
-		if a.Title != b.Title {
-			return a.Title < b.Title
-		}
-		if phase[a.Kind] != phase[b.Kind] {
-			return phase[a.Kind] < phase[b.Kind]
-		}
-		ka, kb := a.To.String()+"\x00"+a.Tag.s+"\x00"+a.Digest.s, b.To.String()+"\x00"+b.Tag.s+"\x00"+b.Digest.s
-		if ka != kb {
-			return ka < kb
-		}
-		return a.ID < b.ID
+	slices.SortFunc(as, func(a, b Action) int {
+		return cmp.Or(strings.Compare(a.Title, b.Title), phase[a.Kind]-phase[b.Kind], a.To.compare(b.To),
+			strings.Compare(a.Tag.s, b.Tag.s), strings.Compare(a.Digest.s, b.Digest.s), strings.Compare(a.ID, b.ID))
 	})
 }
 
@@ -118,8 +111,23 @@ func sortFindings(fs []Finding) {
 	})
 }
 
+// sortBy sorts by a key that is made once for each element.
 func sortBy[T any](s []T, key func(T) string) {
-	sort.SliceStable(s, func(i, j int) bool { return key(s[i]) < key(s[j]) })
+	if len(s) < 2 {
+		return
+	}
+	type keyed struct {
+		key   string
+		value T
+	}
+	all := make([]keyed, len(s))
+	for i, v := range s {
+		all[i] = keyed{key(v), v}
+	}
+	slices.SortStableFunc(all, func(a, b keyed) int { return strings.Compare(a.key, b.key) })
+	for i, k := range all {
+		s[i] = k.value
+	}
 }
 
 // ID names a record by its content.

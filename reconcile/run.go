@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,32 +48,36 @@ func observe(ctx context.Context, d Desired, o Observed, s Sensors, now time.Tim
 			staged = false
 			continue
 		}
+		if s.Asking != nil {
+			s.Asking(qs)
+		}
 		o = o.With(answerAll(ctx, s, qs))
 		staged = staged || scans
 	}
 }
 
 func answerAll(ctx context.Context, s Sensors, qs []Question) map[Question]Answer {
-	answers := make(map[Question]Answer, len(qs))
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	slots := make(chan struct{}, parallel)
-	for _, q := range qs {
-		all.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			a := answer(ctx, s, q)
-			mu.Lock()
-			defer mu.Unlock()
-			answers[q] = a
+	given := make([]Answer, len(qs))
+	cores := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(parallel, len(qs)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(qs)); i = next.Add(1) - 1 {
+				given[i] = answer(ctx, s, qs[i], cores)
+			}
 		})
 	}
-	all.Wait()
+	workers.Wait()
+	answers := make(map[Question]Answer, len(qs))
+	for i, q := range qs {
+		answers[q] = given[i]
+	}
 	return answers
 }
 
 // answer asks the sensor that a question belongs to. Whatever goes wrong is a gap.
-func answer(ctx context.Context, s Sensors, q Question) (a Answer) {
+func answer(ctx context.Context, s Sensors, q Question, cores chan struct{}) (a Answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			a = Answer{Gap: &Gap{Question: q, Reason: fmt.Sprintf("internal error: %v", p)}}
@@ -79,7 +85,7 @@ func answer(ctx context.Context, s Sensors, q Question) (a Answer) {
 	}()
 	err := ctx.Err()
 	if err == nil {
-		a, err = sense(ctx, s, q)
+		a, err = sense(ctx, s, q, cores)
 	}
 	if err != nil {
 		return Answer{Gap: &Gap{Question: q, Reason: err.Error(), Missing: errors.Is(err, ErrNotFound)}}
@@ -87,7 +93,7 @@ func answer(ctx context.Context, s Sensors, q Question) (a Answer) {
 	return a
 }
 
-func sense(ctx context.Context, s Sensors, q Question) (a Answer, err error) {
+func sense(ctx context.Context, s Sensors, q Question, cores chan struct{}) (a Answer, err error) {
 	image := Image{q.Repo, q.Digest}
 	switch q.Kind {
 	case AskRepos:
@@ -103,14 +109,15 @@ func sense(ctx context.Context, s Sensors, q Question) (a Answer, err error) {
 	case AskHistory:
 		a.History, err = s.History.History(ctx, q.Since)
 	case AskScan:
-		a.Scan, err = scan(ctx, s, q)
+		a.Scan, err = scan(ctx, s, q, cores)
 	default:
 		err = fmt.Errorf("no sensor answers %q", q.Kind)
 	}
 	return a, err
 }
 
-func scan(ctx context.Context, s Sensors, q Question) (Scan, error) {
+// scan stages content like other reading, and then waits for one of the machine's cores: scanners are bound by them, and by memory.
+func scan(ctx context.Context, s Sensors, q Question, cores chan struct{}) (Scan, error) {
 	scanner, ok := s.Scanners[q.Scanner]
 	if !ok {
 		return Scan{}, fmt.Errorf("there is no scanner %q", q.Scanner)
@@ -119,7 +126,10 @@ func scan(ctx context.Context, s Sensors, q Question) (Scan, error) {
 	if err != nil {
 		return Scan{}, fmt.Errorf("stage %s: %w", Image{q.Repo, q.Digest}, err)
 	}
-	return scanner.Scan(ctx, layout, Image{q.Repo, q.Digest})
+	cores <- struct{}{}
+	defer func() { <-cores }()
+	found, err := scanner.Scan(ctx, layout, Image{q.Repo, q.Digest})
+	return found, errors.Join(err, s.Stage.Release(layout))
 }
 
 // admissions keeps the actions that bring content in, but for tags.
@@ -131,17 +141,17 @@ func (p Plan) admissions() Plan {
 
 // after returns what is known once a batch was applied: copies are there, and records about what was touched have to be read again.
 func (o Observed) after(p Plan, r Result) Observed {
-	answers := maps.Clone(o.answers)
+	held := map[Question]Answer{}
+	var touched []Question
 	for i, a := range p.Actions {
 		if a.Kind == Copy && r.Outcomes[i].Status == Done {
-			answers[Question{Kind: AskHas, Repo: a.To, Digest: a.Digest}] = Answer{Has: true}
+			held[Question{Kind: AskHas, Repo: a.To, Digest: a.Digest}] = Answer{Has: true}
 		}
 		if a.Kind == Place {
-			delete(answers, Question{Kind: AskRecords, Repo: a.To, Digest: a.Digest})
+			touched = append(touched, Question{Kind: AskRecords, Repo: a.To, Digest: a.Digest})
 		}
 	}
-	o.answers = answers
-	return o
+	return o.With(held).without(AskRecords, touched)
 }
 
 // ledger joins the plans and results of the batches with the last ones.

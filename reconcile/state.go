@@ -1,41 +1,47 @@
 package reconcile
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // state is what Ask and Diff share: the catalog's wishes beside what is known, with the look-ups that both need.
 type state struct {
-	d        Desired
-	o        Observed
-	now      time.Time
-	revoked  map[Image]Revocation
-	siblings map[[2]string][]Want
-	wanted   map[Repo]*wanted
-	digests  map[Repo]map[Digest]bool // named by tags; made when first asked for
+	d       Desired
+	o       Observed
+	now     time.Time
+	wants   []*Want // sorted
+	revoked map[Image]Revocation
+	wanted  map[Repo]*wanted
+
+	// made when first asked for
+	siblings  map[[2]string][]Want     // by scope and name
+	digests   map[Repo]map[Digest]bool // named by tags
+	found     map[*Want][]place
+	judged    map[*Want][]Finding // by what is declared
+	assessed  map[*Want]admission
+	approved  map[Repo][]Approval
+	absentees map[Repo][]Digest
 }
 
 // wanted is what the catalog wants in one repository.
 type wanted struct {
-	wants   []Want
+	wants   []*Want
 	digests map[Digest]bool
 	tags    map[Tag]bool
 }
 
 func newState(d Desired, o Observed, now time.Time) *state {
-	s := &state{d: d, o: o, now: now, revoked: map[Image]Revocation{}, siblings: map[[2]string][]Want{},
-		wanted: map[Repo]*wanted{}, digests: map[Repo]map[Digest]bool{}}
-	s.d.Wants = slices.Clone(d.Wants)
-	sortBy(s.d.Wants, func(w Want) string { return w.Title() + "\x00" + w.Scope + "\x00" + w.From.String() })
+	s := &state{d: d, o: o, now: now, revoked: map[Image]Revocation{}, wanted: map[Repo]*wanted{}, digests: map[Repo]map[Digest]bool{},
+		found: map[*Want][]place{}, judged: map[*Want][]Finding{}, assessed: map[*Want]admission{}, absentees: map[Repo][]Digest{}}
+	s.wants = make([]*Want, 0, len(d.Wants))
+	for i := range d.Wants {
+		s.wants = append(s.wants, &d.Wants[i])
+	}
+	sortBy(s.wants, func(w *Want) string { return w.Title() + "\x00" + w.Scope + "\x00" + w.From.String() })
 	for _, r := range d.Revoked {
 		for _, repo := range r.Repos {
 			s.revoked[Image{repo, r.Digest}] = r
 		}
 	}
-	for _, w := range s.d.Wants {
-		k := [2]string{w.Scope, w.Name}
-		s.siblings[k] = append(s.siblings[k], w)
+	for _, w := range s.wants {
 		for _, t := range w.To {
 			in := s.wantedIn(t.Repo)
 			in.wants = append(in.wants, w)
@@ -47,6 +53,18 @@ func newState(d Desired, o Observed, now time.Time) *state {
 		}
 	}
 	return s
+}
+
+// versions returns all versions of a version's image, itself among them.
+func (s *state) versions(w *Want) []Want {
+	if s.siblings == nil {
+		s.siblings = map[[2]string][]Want{}
+		for _, v := range s.wants {
+			k := [2]string{v.Scope, v.Name}
+			s.siblings[k] = append(s.siblings[k], *v)
+		}
+	}
+	return s.siblings[[2]string{w.Scope, w.Name}]
 }
 
 // wantedIn returns what the catalog wants in a repository, which may be nothing.
@@ -104,8 +122,12 @@ type place struct {
 	held  bool
 }
 
-func (s *state) places(w Want) []place {
-	var out []place
+// places returns the targets of a version as they were found, by repository. The slice is shared: nobody changes it.
+func (s *state) places(w *Want) []place {
+	if out, ok := s.found[w]; ok {
+		return out
+	}
+	out := make([]place, 0, len(w.To))
 	for _, t := range w.To {
 		p := place{Target: t, after: s.after(t.Registry)}
 		tags, ok := s.tags(t.Repo)
@@ -114,6 +136,7 @@ func (s *state) places(w Want) []place {
 		out = append(out, p)
 	}
 	sortBy(out, func(p place) string { return p.Repo.String() })
+	s.found[w] = out
 	return out
 }
 
@@ -127,7 +150,7 @@ func (s *state) after(registry string) After {
 }
 
 // holder returns where the image can be read without asking its source, or else the source.
-func holder(w Want, places []place) Image {
+func holder(w *Want, places []place) Image {
 	for _, p := range places {
 		if p.known && p.held {
 			return Image{p.Repo, w.From.Digest}
@@ -137,7 +160,7 @@ func holder(w Want, places []place) Image {
 }
 
 // tree returns the shape of a digest, whichever place told it: the digest makes them equal.
-func (s *state) tree(w Want, places []place) (Tree, bool) {
+func (s *state) tree(w *Want, places []place) (Tree, bool) {
 	for _, r := range append([]Repo{w.From.Repo}, repos(places)...) {
 		if a, ok := s.o.ok(Question{Kind: AskTree, Repo: r, Digest: w.From.Digest}); ok {
 			return a.Tree, true
@@ -170,7 +193,7 @@ func (s *state) records(i Image) ([]Record, bool) {
 }
 
 // tagsStand tells whether all the tags that a version shall have name its digest.
-func tagsStand(w Want, p place) bool {
+func tagsStand(w *Want, p place) bool {
 	for _, t := range w.Tags {
 		if p.tags[t] != w.From.Digest {
 			return false
@@ -180,7 +203,7 @@ func tagsStand(w Want, p place) bool {
 }
 
 // settled tells whether a version needs nothing but, perhaps, records.
-func settled(w Want, places []place) bool {
+func settled(w *Want, places []place) bool {
 	for _, p := range places {
 		if p.known && (!p.held || !tagsStand(w, p)) {
 			return false
@@ -190,8 +213,13 @@ func settled(w Want, places []place) bool {
 }
 
 // declared judges a version by the rules that need no evidence, so that nothing is fetched from a source that isn't allowed.
-func (s *state) declared(w Want) []Finding {
-	return s.check(w, Evidence{}, func(r Bound) bool { return r.Reads() == ReadsDeclaration })
+func (s *state) declared(w *Want) []Finding {
+	out, ok := s.judged[w]
+	if !ok {
+		out = s.check(w, Evidence{}, func(r Bound) bool { return r.Reads() == ReadsDeclaration })
+		s.judged[w] = out
+	}
+	return out
 }
 
 // owned returns every repository whose tags matter: those of wants and revocations and, where what is absent shall be deleted,

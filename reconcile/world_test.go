@@ -27,6 +27,7 @@ type world struct {
 	writes  []string
 	onWrite func(n int) error // called before the nth write; an error stops it
 	untag   error
+	layouts int // staged and not yet released
 }
 
 func newWorld() *world {
@@ -115,12 +116,20 @@ func (w *world) Attached(_ context.Context, i Image) ([]Record, error) {
 	return slices.Clone(w.records[i]), nil
 }
 
+func (w *world) Release(Layout) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.layouts--
+	return nil
+}
+
 func (w *world) Stage(_ context.Context, from Image, m Digest) (Layout, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.held[from] {
 		return Layout{}, ErrNotFound
 	}
+	w.layouts++
 	return Layout{Manifest: m}, nil
 }
 

@@ -61,11 +61,13 @@ type world struct {
 
 func newWorld(t *testing.T, software registrytest.Software) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), signing: true,
-		source: registrytest.New(t, registrytest.Distribution), eu: registrytest.New(t, software), us: registrytest.New(t, software)}
-	if _, _, err := sign.GenerateKeyPair(w.dir, []byte("secret")); err != nil {
-		t.Fatal(err)
-	}
+	return newWorldOn(t, registrytest.New(t, software), registrytest.New(t, software))
+}
+
+func newWorldOn(t *testing.T, eu, us *registrytest.Server) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), signing: true, source: registrytest.New(t, registrytest.Distribution), eu: eu, us: us}
+	writeKey(t, w.dir)
 	w.git("init", "-q", "-b", "main", w.catalog())
 	return w
 }
@@ -140,6 +142,22 @@ func (w *world) commit(files map[string]string) string {
 	w.git("-C", w.catalog(), "add", "-A")
 	w.git("-C", w.catalog(), "commit", "-q", "--allow-empty", "-m", "change")
 	return w.git("-C", w.catalog(), "rev-parse", "HEAD")
+}
+
+// write replaces one file of the catalog, uncommitted.
+func (w *world) write(name, content string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.catalog(), name), []byte(content), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// dropCache takes away what the program kept from earlier runs.
+func (w *world) dropCache() {
+	w.t.Helper()
+	if err := os.RemoveAll(w.cache()); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // output is what a run of the program gave.

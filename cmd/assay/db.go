@@ -28,7 +28,7 @@ files or folders. One bad record fails the import, and the database stays as it 
 			if err != nil {
 				return err
 			}
-			info, err := builtin.Import(c.Context(), databaseFile(cache), args...)
+			info, err := builtin.Import(c.Context(), advisoryFolder(cache), args...)
 			if err != nil {
 				return err
 			}

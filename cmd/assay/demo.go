@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"context"
 	"embed"
 	"errors"
@@ -114,7 +115,7 @@ func (d *demo) prepare() error {
 	if err != nil {
 		return err
 	}
-	if err := d.assay(exitOK, "db", "update", filepath.Join(d.dir, "osv"), "--cache", d.cache()); err != nil {
+	if err := d.assay(exitOK, "db", "update", d.advisories(), "--cache", d.cache()); err != nil {
 		return err
 	}
 	fmt.Fprintln(d.io.out)
@@ -145,13 +146,21 @@ func (d *demo) key() (string, error) {
 	return private, err
 }
 
+// writeAdvisories packs the advisories the way that OSV publishes them.
 func (d *demo) writeAdvisories() error {
 	sub, err := fs.Sub(demoAdvisories, "demo/osv")
 	if err != nil {
 		return err
 	}
-	return os.CopyFS(filepath.Join(d.dir, "osv"), sub)
+	f, err := os.Create(d.advisories())
+	if err != nil {
+		return err
+	}
+	z := zip.NewWriter(f)
+	return errors.Join(z.AddFS(sub), z.Close(), f.Close())
 }
+
+func (d *demo) advisories() string { return filepath.Join(d.dir, "all.zip") }
 
 func (d *demo) cache() string { return filepath.Join(d.dir, "cache") }
 
@@ -173,7 +182,6 @@ func (d *demo) request() error {
 func (d *demo) merge() error {
 	d.say("Without the blocked image the request is merged. Reconcile copies, scans, signs and tags")
 	err := errors.Join(
-		d.catalog.write("images/legacy.hcl", ""),
 		d.catalog.branch("main"),
 		d.catalog.write("images/web.hcl", demoImageFile("web", d.source, demoVersion("1.0", d.digests["web:1.0"], `"stable"`))),
 		d.catalog.commit("Approve web 1.0"),

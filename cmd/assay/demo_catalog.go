@@ -25,12 +25,9 @@ func newDemoCatalog(dir string) (*demoCatalog, error) {
 	return &demoCatalog{dir, repo}, nil
 }
 
-// write makes or replaces a file; an empty content removes it.
+// write makes or replaces a file.
 func (c *demoCatalog) write(name, content string) error {
 	p := filepath.Join(c.dir, name)
-	if content == "" {
-		return os.Remove(p)
-	}
 	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
 		return err
 	}

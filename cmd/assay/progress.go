@@ -3,32 +3,32 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/cheggaaa/pb/v3"
 
 	"github.com/assay-oci/assay/reconcile"
-	"github.com/assay-oci/assay/reconcile/registry"
 )
 
 // progress tells on stderr how far a run is: a bar at a terminal, a line for each action elsewhere. It may be used concurrently.
 type progress struct {
 	mu    sync.Mutex
 	w     io.Writer
-	bar   *pb.ProgressBar // nil where there is no terminal
-	blobs map[string]registry.Event
+	bar   *pb.ProgressBar  // nil where there is no terminal
+	blobs map[string]int64 // bytes of each blob that have moved
 }
 
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, blobs: map[string]registry.Event{}}
+	p := &progress{w: w, blobs: map[string]int64{}}
 	if terminal(w) {
 		p.bar = pb.New64(0).SetTemplateString(`{{ string . "note" }} {{ bar . }} {{ counters . }} {{ speed . }}`).Set(pb.Bytes, true).SetWriter(w)
 	}
 	return p
 }
 
-// moved is told how far a blob is on its way to a registry.
-func (p *progress) moved(e registry.Event) {
+// moved is told how many bytes of a blob, of how many, have reached a registry.
+func (p *progress) moved(to reconcile.Image, done, total int64) {
 	if p.bar == nil {
 		return
 	}
@@ -37,13 +37,31 @@ func (p *progress) moved(e registry.Event) {
 	if !p.bar.IsStarted() {
 		p.bar.Start()
 	}
-	key := e.To.String() + "@" + e.Digest.String()
-	before, seen := p.blobs[key]
+	before, seen := p.blobs[to.String()]
 	if !seen {
-		p.bar.AddTotal(e.Total)
+		p.bar.AddTotal(total)
 	}
-	p.bar.Add64(e.Done - before.Done)
-	p.blobs[key] = e
+	p.bar.Add64(done - before)
+	p.blobs[to.String()] = done
+}
+
+// asking is told what is read next.
+func (p *progress) asking(qs []reconcile.Question) {
+	count := map[string]int{}
+	for _, q := range qs {
+		count[q.Kind]++
+	}
+	var parts []string
+	for _, kind := range sortedKeys(count) {
+		parts = append(parts, fmt.Sprintf("%s %d", kind, count[kind]))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar != nil {
+		p.bar.Set("note", "reading "+strings.Join(parts, ", "))
+		return
+	}
+	fmt.Fprintf(p.w, "reading %s\n", strings.Join(parts, ", "))
 }
 
 // acted is told how an action ended.

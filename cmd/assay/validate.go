@@ -19,6 +19,7 @@ func newValidate(io stdio) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "validate [FOLDER]",
 		Short: "Check a catalog and report all its mistakes, without any network call",
+		Long:  `Validate checks the catalog in a folder as it is, committed or not. With --ref or --commit it checks that state of the repository instead.`,
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -29,13 +30,12 @@ func newValidate(io stdio) *cobra.Command {
 	}
 	o.flags(c)
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
-	c.Flags().Lookup("working-tree").DefValue = "true"
-	o.workingTree = true
 	return c
 }
 
 func runValidate(ctx context.Context, io stdio, o catalogOptions, output string) error {
-	src, err := openSource(ctx, o)
+	o.workingTree = o.workingTree || o.ref == "" && o.commit == ""
+	src, err := openSource(ctx, o, "")
 	if err != nil {
 		return err
 	}
@@ -64,8 +64,16 @@ func validateText(io stdio, d reconcile.Desired, diags *catalog.Diagnostics) err
 	if diags.HasErrors() {
 		return nil
 	}
-	_, err := fmt.Fprintf(io.out, "The catalog is valid: %d versions of %d images for %d registries.\n", len(d.Wants), countImages(d), len(d.Registries))
+	_, err := fmt.Fprintf(io.out, "The catalog is valid: %s of %s for %s.\n",
+		counted(len(d.Wants), "version", "versions"), counted(countImages(d), "image", "images"), counted(len(d.Registries), "registry", "registries"))
 	return err
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func countImages(d reconcile.Desired) int {

@@ -27,8 +27,13 @@ import (
 // ruleDecoders are the policy rules that a catalog may use.
 func ruleDecoders() catalog.Rules { return policy.Rules() }
 
-func openSource(ctx context.Context, o catalogOptions) (*source.Source, error) {
-	return source.Open(ctx, o.location, source.Options{Ref: o.ref, Commit: o.commit, Dirty: o.workingTree, Path: o.path})
+// openSource opens the catalog's repository. Clones of URLs are kept in the cache folder; without one they are made in memory.
+func openSource(ctx context.Context, o catalogOptions, cache string) (*source.Source, error) {
+	options := source.Options{Ref: o.ref, Commit: o.commit, Dirty: o.workingTree, Path: o.path}
+	if cache != "" {
+		options.CacheDir = filepath.Join(cache, "git")
+	}
+	return source.Open(ctx, o.location, options)
 }
 
 // assembly is one run's catalog and the adapters that it needs. Its sensors can't write; effects are made by reconcile alone.
@@ -53,7 +58,7 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 	if err != nil {
 		return nil, err
 	}
-	src, err := openSource(ctx, o.catalogOptions)
+	src, err := openSource(ctx, o.catalogOptions, cache)
 	if err != nil {
 		return nil, err
 	}
@@ -78,10 +83,12 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 	observed := reconcile.Observed{Unable: unable(a.cache, time.Now())}
 	blobs := &blobSource{}
 	a.reader = registry.NewReader(registry.Options{
-		CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure, Blobs: blobs, Progress: a.progress.moved,
+		CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure, Blobs: blobs, Progress: func(e registry.Event) {
+			a.progress.moved(reconcile.Image{Repo: e.To, Digest: e.Digest}, e.Done, e.Total)
+		},
 	})
 	blobs.Blobs = a.reader
-	s := reconcile.Sensors{Inventory: a.reader, Content: a.reader, History: a}
+	s := reconcile.Sensors{Inventory: a.reader, Content: a.reader, History: a, Asking: a.progress.asking}
 	if len(a.desired.Scanners) > 0 || len(a.desired.Registries) > 1 {
 		st, err := stage.New(stage.Options{Dir: filepath.Join(a.cache, "stage"), Budget: int64(a.options.stage)}, stageSource{a.reader})
 		if err != nil {
@@ -132,18 +139,12 @@ func (a *assembly) scanners() (map[string]reconcile.Scanner, error) {
 		if spec.Name != "builtin" {
 			return nil, fmt.Errorf("scanner %q has no command, and is not %q; write command = [\"program\", \"{layout}\"]", spec.Name, "builtin")
 		}
-		s, err := builtin.New(builtin.Options{
-			Database: databaseFile(a.cache), Inventories: filepath.Join(a.cache, "inventories"), Hint: "run assay db update",
-		})
-		if err != nil {
-			return nil, err
-		}
-		out[spec.Name] = s
+		out[spec.Name] = builtin.New(builtin.Options{Dir: advisoryFolder(a.cache), Hint: "run `assay db update`"})
 	}
 	return out, nil
 }
 
-func databaseFile(cache string) string { return filepath.Join(cache, "advisories.db") }
+func advisoryFolder(cache string) string { return filepath.Join(cache, "advisories") }
 
 // publicKeys finds the keys that signatures are verified with: in the catalog, or beside the private key as cosign writes it
 // (cosign.key and cosign.pub), or in the private key itself.
@@ -188,10 +189,12 @@ func (a *assembly) password(context.Context) ([]byte, error) {
 // History implements reconcile.Historian on the catalog's repository.
 func (a *assembly) History(ctx context.Context, since time.Time) (reconcile.History, error) {
 	states := func(yield func(catalog.State, error) bool) {
-		for c, err := range a.source.Log(ctx, since) {
-			if !yield(catalog.State{Until: c.Until, Files: c.Files}, err) {
+		var until time.Time
+		for r, err := range a.source.Log(ctx, since) {
+			if !yield(catalog.State{Until: until, Files: r.FS}, err) {
 				return
 			}
+			until = r.Time
 		}
 	}
 	return catalog.History(states, since, catalog.Options{})

@@ -135,7 +135,7 @@ func (c *client) fetch(ctx context.Context, r request, most int64) (*answer, err
 func (c *client) open(ctx context.Context, r request) (*http.Response, error) {
 	var resp *http.Response
 	err := c.patiently(ctx, r, func(ctx context.Context, h *host) (err error) {
-		resp, err = c.exchange(ctx, h, r)
+		resp, err = c.exchange(ctx, h, r) //nolint:bodyclose // the caller closes it
 		return err
 	})
 	return resp, err

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -91,7 +92,7 @@ func (r *Reader) askReferrers(ctx context.Context, image reconcile.Image) ([]des
 		return nil, false, fmt.Errorf("list the records about %s: %w", image, err)
 	case refused && status.status == http.StatusNotFound && status.has("NAME_UNKNOWN"):
 		return nil, true, nil // no such repository, and so nothing in it
-	case err == errNoAPI, refused && (status.status == http.StatusNotFound || status.status == http.StatusMethodNotAllowed ||
+	case errors.Is(err, errNoAPI), refused && (status.status == http.StatusNotFound || status.status == http.StatusMethodNotAllowed ||
 		status.status == http.StatusBadRequest || status.status == http.StatusNotAcceptable || status.status == http.StatusNotImplemented):
 		r.apis.learn(host, false)
 		return nil, false, nil

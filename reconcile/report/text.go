@@ -121,7 +121,7 @@ func (p *printer) findings(title, mark, colour string, fs []reconcile.Finding) {
 // sentence puts a finding's severity and identifier before its summary, unless that names them already.
 func sentence(f reconcile.Finding) string {
 	var parts []string
-	if f.Severity != "" {
+	if f.Severity != "" && !strings.Contains(f.Summary, string(f.Severity)) {
 		parts = append(parts, string(f.Severity))
 	}
 	if f.ID != "" && !strings.Contains(f.Summary, f.ID) {

@@ -126,8 +126,8 @@ func size(annotations map[string]string) (n int) {
 }
 
 var (
-	errOtherKey = errors.New("signed by another key")
-	errChanged  = errors.New("its content does not match its signature: it was changed after it was signed, or is malformed")
+	errOtherKey    = errors.New("signed by another key")
+	errChanged     = errors.New("its content does not match its signature: it was changed after it was signed, or is malformed")
 	errNoStatement = errors.New("malformed: the signed content is not an in-toto statement")
 )
 

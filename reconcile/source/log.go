@@ -9,54 +9,81 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/assay-oci/assay/reconcile"
 )
 
-// A Commit is one state of the catalog.
-type Commit struct {
-	Hash  string
-	Until time.Time // when the next commit replaced it; zero for the newest
-	Files fs.FS
+// A Revision is the catalog at one commit of its history.
+type Revision struct {
+	Commit string
+	Time   time.Time // when it was committed
+	FS     fs.FS
 }
 
-// Log walks the history of the branch from the source's commit back, newest first, along first parents (what was merged, when it was merged),
-// up to the state that held at the time since. An error ends it; history that can't be had is reconcile.ErrUnavailable.
-func (s *Source) Log(ctx context.Context, since time.Time) iter.Seq2[Commit, error] {
-	return func(yield func(Commit, error) bool) {
-		if s.repo == nil {
-			yield(Commit{}, fmt.Errorf("a working tree has no history: %w", reconcile.ErrUnavailable))
+// lookAhead is how many commits older than the time asked for are looked at before the history counts as read: whoever commits chooses
+// the date, and one that is wrong shall not hide what lies behind it.
+const lookAhead = 20
+
+// depths are how far a shallow clone is deepened, step by step; 0 is everything.
+var depths = []int{64, 1024, 0}
+
+// Log gives the commits on the first-parent line from Commit back, newest first: those since a time, and the one before them, which says what
+// the catalog was at that time. History that can't be had is an error that wraps reconcile.ErrUnavailable, as the last element.
+func (s *Source) Log(ctx context.Context, since time.Time) iter.Seq2[Revision, error] {
+	return func(yield func(Revision, error) bool) {
+		if s.dirty != nil {
+			yield(Revision{}, fmt.Errorf("read the catalog's history: a working tree read as it is has none: %w", reconcile.ErrUnavailable))
 			return
 		}
-		hash := s.commit
-		var until time.Time
-		for {
-			c, next, at, err := s.step(ctx, hash, until)
-			if errors.Is(err, errNoFolder) {
-				return // the catalog begins here
+		var older []*object.Commit // seen beyond since, not given out yet
+		depth := 0
+		give := func(c *object.Commit) bool {
+			f, err := s.files(c.Hash)
+			if err == nil && ctx.Err() != nil {
+				err = ctx.Err()
 			}
-			if !yield(c, err) || err != nil || at.Before(since) || next.IsZero() {
+			if err != nil {
+				yield(Revision{}, fmt.Errorf("read the catalog's history at commit %s: %w", c.Hash, err))
+				return false
+			}
+			return yield(Revision{Commit: c.Hash.String(), Time: c.Committer.When, FS: f}, nil)
+		}
+		for h := s.commit; ; {
+			c, err := s.ancestor(ctx, h, &depth)
+			if err != nil {
+				yield(Revision{}, fmt.Errorf("read the catalog's history: %w", err))
 				return
 			}
-			hash, until = next, at
+			older = append(older, c)
+			if !c.Committer.When.Before(since) {
+				for _, x := range older {
+					if !give(x) {
+						return
+					}
+				}
+				older = nil
+			}
+			if len(older) > lookAhead || len(c.ParentHashes) == 0 {
+				break
+			}
+			h = c.ParentHashes[0]
+		}
+		if len(older) > 0 {
+			give(older[0])
 		}
 	}
 }
 
-// step reads one commit, and says which comes before it and when this one was made.
-func (s *Source) step(ctx context.Context, hash plumbing.Hash, until time.Time) (c Commit, parent plumbing.Hash, at time.Time, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o, err := s.repo.commit(ctx, hash)
-	if err != nil {
-		return c, parent, at, err
+// ancestor returns a commit of the history, and deepens the clone if it isn't here.
+func (s *Source) ancestor(ctx context.Context, h plumbing.Hash, depth *int) (*object.Commit, error) {
+	_, c, err := s.lookup(h)
+	for err != nil && errors.Is(err, reconcile.ErrUnavailable) && *depth < len(depths) {
+		if e := s.fetchCommit(ctx, s.commit, depths[*depth]); e != nil {
+			return nil, e
+		}
+		*depth++
+		_, c, err = s.lookup(h)
 	}
-	files, err := s.filesOf(o)
-	if err != nil {
-		return c, parent, at, err
-	}
-	if len(o.ParentHashes) > 0 {
-		parent = o.ParentHashes[0]
-	}
-	return Commit{Hash: hash.String(), Until: until, Files: files}, parent, o.Committer.When, nil
+	return c, err
 }

@@ -1,4 +1,7 @@
-// Package source reads a catalog from Git: a commit as a file system, the commit that its branch has now, and its history.
+// Package source reads a catalog out of Git: from a working tree, a bare repository or a URL, at any commit, as an fs.FS.
+//
+// Nothing is checked out and nothing is written, but for the clones of URLs in Options.CacheDir. A URL is fetched shallow and
+// deepened on demand.
 package source
 
 import (
@@ -6,212 +9,255 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path"
-	"strings"
+	"path/filepath"
 	"sync"
 
+	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/assay-oci/assay/reconcile"
 )
 
-// Options say which state of the catalog to read.
+// Options say what to read.
 type Options struct {
-	Ref    string // a branch or tag, short or whole; empty for the repository's current branch
-	Commit string // a commit of Ref, hexadecimal; empty for its newest
-	Path   string // the catalog's folder within the repository, with slashes; empty for its root
-	Dirty  bool   // read a local folder as it is, with what is not committed; Ref and Commit must be empty
+	Ref      string // a branch, a tag or a full reference name; default HEAD. Tip reads it again
+	Commit   string // hexadecimal; read this commit instead of the one that Ref has now
+	Path     string // the catalog's folder, below the repository's root (or below the location, if that is a folder of a working tree)
+	Dirty    bool   // of a working tree: read the files as they are, committed or not
+	CacheDir string // where clones of URLs are kept between runs; empty keeps them in memory for this run
 }
 
-// A Source is a catalog at one commit. It implements reconcile.Tip and may be used concurrently.
+// A Source is a catalog at one commit, with the repository that it lies in. Its methods may be called concurrently.
 type Source struct {
-	path   string
-	commit plumbing.Hash // zero for a working tree
-	files  fs.FS
-	repo   repository // nil for a working tree
-	tips   coalescer
-	mu     sync.Mutex // go-git's storage isn't made for concurrent use
+	opts   Options
+	path   string // of the catalog in the repository; "." for the root
+	remote *remote
+	dirty  fs.FS
+	commit plumbing.Hash
+	tip    coalescer
+
+	mu    sync.Mutex        // go-git's storages are not safe for concurrent use
+	repos []*git.Repository // the local repository, or what was fetched so far
+	local *git.Repository   // nil for a URL
 }
 
-var _ reconcile.Tip = (*Source)(nil)
-
-// repository is a Git repository, here or elsewhere.
-type repository interface {
-	// find returns the hash of a revision, having fetched its commit if need be.
-	find(ctx context.Context, rev string) (plumbing.Hash, error)
-	// tip reads the hash that the ref has now.
-	tip(context.Context) (plumbing.Hash, error)
-	// commit returns a commit that find, or a commit's parents, named. One that lies behind a shallow clone's edge is reconcile.ErrUnavailable
-	// once no more history can be fetched.
-	commit(context.Context, plumbing.Hash) (*object.Commit, error)
-}
-
-// Open reads the catalog at location: a folder with a checkout, a bare repository, or a URL (https, ssh, file).
-func Open(ctx context.Context, location string, o Options) (*Source, error) {
-	folder, err := cleanPath(o.Path)
+// Open opens the catalog at a location: a folder, a bare repository, or a URL with the scheme https, ssh or file (or "user@host:path").
+func Open(ctx context.Context, location string, opts Options) (*Source, error) {
+	if opts.Path != "" && !fs.ValidPath(path.Clean(filepath.ToSlash(opts.Path))) {
+		return nil, fmt.Errorf("open catalog: the path %q does not lie below the repository's root", opts.Path)
+	}
+	if opts.Commit != "" && !plumbing.IsHash(opts.Commit) {
+		return nil, fmt.Errorf("open catalog: %q is no commit; write its 40 hexadecimal digits, or use a ref", opts.Commit)
+	}
+	l, err := parseLocation(location)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open catalog: %w", err)
 	}
-	if o.Dirty {
-		return openFolder(location, folder, o)
-	}
-	s := &Source{path: folder}
-	if isURL(location) {
-		s.repo, err = openRemote(ctx, location, o.Ref)
+	s := &Source{opts: opts, path: path.Clean(filepath.ToSlash(opts.Path))}
+	if l.dir != "" {
+		err = s.openLocal(ctx, l.dir)
 	} else {
-		var below string
-		s.repo, below, err = openLocal(location, o.Ref)
-		s.path = path.Join(below, folder)
+		err = s.openRemote(ctx, l)
 	}
 	if err != nil {
-		return nil, err
-	}
-	if err := s.checkout(ctx, o); err != nil {
-		return nil, fmt.Errorf("read catalog %s: %w", redacted(location), err)
+		return nil, fmt.Errorf("open catalog %s: %w", l, err)
 	}
 	return s, nil
 }
 
-func openFolder(location, folder string, o Options) (*Source, error) {
-	if isURL(location) {
-		return nil, fmt.Errorf("read catalog %s: a working tree is a folder on this machine, not a URL", redacted(location))
-	}
-	if o.Ref != "" || o.Commit != "" {
-		return nil, errors.New("read catalog: a working tree has no ref and no commit; give either one or the other")
-	}
-	root := location
-	if folder != "" {
-		root = path.Join(location, folder)
-	}
-	info, err := os.Stat(root)
-	if err == nil && !info.IsDir() {
-		err = errors.New("it is not a folder")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read catalog %s: %w", root, err)
-	}
-	return &Source{files: os.DirFS(root)}, nil
-}
-
-func (s *Source) checkout(ctx context.Context, o Options) error {
-	var err error
-	if o.Commit == "" {
-		s.commit, err = s.repo.tip(ctx)
-	} else if !plumbing.IsHash(o.Commit) {
-		return fmt.Errorf("%q is not a whole commit hash", o.Commit)
-	} else {
-		s.commit, err = s.repo.find(ctx, o.Commit)
+func (s *Source) openLocal(ctx context.Context, dir string) error {
+	repo, below, err := openRepository(dir)
+	if s.opts.Dirty {
+		return s.openDirty(dir, repo, below)
 	}
 	if err != nil {
 		return err
 	}
-	s.files, err = s.at(ctx, s.commit)
-	return err
+	s.path = path.Join(below, s.path)
+	s.local, s.repos = repo, []*git.Repository{repo}
+	s.remote = originOf(repo)
+	if s.commit, err = s.resolve(ctx, s.wanted()); err != nil {
+		return err
+	}
+	return s.checkPath()
 }
 
-// Commit returns the commit's hash, or "" for a working tree.
+// wanted is the revision to read.
+func (s *Source) wanted() string {
+	if s.opts.Commit != "" {
+		return s.opts.Commit
+	}
+	return s.ref()
+}
+
+func (s *Source) ref() string {
+	if s.opts.Ref == "" {
+		return "HEAD"
+	}
+	return s.opts.Ref
+}
+
+// openRepository opens the repository that a folder is, or lies in, and says where in it the folder is.
+func openRepository(dir string) (*git.Repository, string, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, "", err
+	}
+	if !info.IsDir() {
+		return nil, "", fmt.Errorf("it is not a folder")
+	}
+	repo, err := git.PlainOpenWithOptions(dir, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
+	if errors.Is(err, git.ErrRepositoryNotExists) {
+		repo, err = git.PlainOpenWithOptions(dir, &git.PlainOpenOptions{DetectDotGit: true, EnableDotGitCommonDir: true})
+	}
+	if errors.Is(err, git.ErrRepositoryNotExists) {
+		return nil, "", fmt.Errorf("it is no git repository and lies in none; --working-tree reads a folder's files as they are")
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("read the git repository: %w", err)
+	}
+	tree, err := repo.Worktree()
+	if err != nil {
+		return repo, ".", nil //nolint:nilerr // a bare repository has no working tree
+	}
+	below, err := within(tree.Filesystem.Root(), dir)
+	return repo, below, err
+}
+
+// within returns dir's path below root, with slashes.
+func within(root, dir string) (string, error) {
+	var err error
+	for _, p := range []*string{&root, &dir} {
+		if *p, err = filepath.Abs(*p); err != nil {
+			return "", err
+		}
+		if *p, err = filepath.EvalSymlinks(*p); err != nil {
+			return "", err
+		}
+	}
+	below, err := filepath.Rel(root, dir)
+	if err != nil || !filepath.IsLocal(below) {
+		return "", fmt.Errorf("the folder does not lie in the repository at %s", root)
+	}
+	return filepath.ToSlash(below), nil
+}
+
+// Commit returns the hexadecimal name of the commit that FS reads; empty for a working tree read as it is.
 func (s *Source) Commit() string {
-	if s.repo == nil {
+	if s.dirty != nil {
 		return ""
 	}
 	return s.commit.String()
 }
 
-// FS returns the catalog's files. They are read when they are opened.
-func (s *Source) FS() fs.FS { return s.files }
-
-// At returns the catalog's files at another ref or commit, and that commit's hash.
-func (s *Source) At(ctx context.Context, rev string) (fs.FS, string, error) {
-	if s.repo == nil {
-		return nil, "", fmt.Errorf("read catalog at %q: a working tree has no other commits", rev)
+// FS returns the catalog's files. Blobs are read when they are opened, whole, and none that is longer than 4 MiB.
+func (s *Source) FS() fs.FS {
+	if s.dirty != nil {
+		return s.dirty
 	}
-	s.mu.Lock()
-	hash, err := s.repo.find(ctx, rev)
-	s.mu.Unlock()
+	f, err := s.files(s.commit)
 	if err != nil {
-		return nil, "", fmt.Errorf("read catalog at %q: %w", rev, err)
+		return failed{err}
 	}
-	files, err := s.at(ctx, hash)
-	if err != nil {
-		return nil, "", fmt.Errorf("read catalog at %q: %w", rev, err)
-	}
-	return files, hash.String(), nil
+	return f
 }
 
-func (s *Source) at(ctx context.Context, hash plumbing.Hash) (fs.FS, error) {
+// At returns the files of another commit, given by its name or by a ref, and the commit's name. It fetches what is missing.
+func (s *Source) At(ctx context.Context, revision string) (fs.FS, string, error) {
+	h, err := s.resolve(ctx, revision)
+	if err != nil {
+		return nil, "", fmt.Errorf("read the catalog at %s: %w", revision, err)
+	}
+	f, err := s.files(h)
+	if err != nil {
+		return nil, "", fmt.Errorf("read the catalog at %s: %w", revision, err)
+	}
+	return f, h.String(), nil
+}
+
+// resolve finds the commit that a revision names, and fetches it if need be.
+func (s *Source) resolve(ctx context.Context, revision string) (plumbing.Hash, error) {
+	if plumbing.IsHash(revision) {
+		h := plumbing.NewHash(revision)
+		if s.has(h) {
+			return h, nil
+		}
+		return h, s.fetchCommit(ctx, h, 1)
+	}
+	if s.local != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		h, err := s.local.ResolveRevision(plumbing.Revision(revision))
+		if err != nil {
+			return plumbing.ZeroHash, fmt.Errorf("there is no %q in the repository: %w", revision, err)
+		}
+		if _, err := s.local.CommitObject(*h); err != nil {
+			return plumbing.ZeroHash, fmt.Errorf("%q names no commit that is here: %w", revision, err)
+		}
+		return *h, nil
+	}
+	if s.remote == nil {
+		return plumbing.ZeroHash, fmt.Errorf("%q can't be looked up: it is no git repository", revision)
+	}
+	return s.fetchRef(ctx, revision)
+}
+
+func (s *Source) has(h plumbing.Hash) bool {
+	_, _, err := s.lookup(h)
+	return err == nil
+}
+
+// lookup finds a commit in what is here.
+func (s *Source) lookup(h plumbing.Hash) (*git.Repository, *object.Commit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.repo.commit(ctx, hash)
+	for _, r := range s.repos {
+		c, err := r.CommitObject(h)
+		if err == nil {
+			return r, c, nil
+		}
+		if !errors.Is(err, plumbing.ErrObjectNotFound) {
+			return nil, nil, fmt.Errorf("read commit %s: %w", h, err)
+		}
+	}
+	return nil, nil, fmt.Errorf("commit %s is not here: %w", h, reconcile.ErrUnavailable)
+}
+
+// files returns the catalog's folder at a commit that is here.
+func (s *Source) files(h plumbing.Hash) (fs.FS, error) {
+	repo, c, err := s.lookup(h)
 	if err != nil {
 		return nil, err
 	}
-	return s.filesOf(c)
+	root := &treeFS{mu: &s.mu, repo: repo, root: c.TreeHash}
+	if s.path == "." {
+		return root, nil
+	}
+	return fs.Sub(root, s.path)
 }
 
-// errNoFolder says that a commit does not have the catalog's folder.
-var errNoFolder = errors.New("the catalog is not there")
-
-// filesOf needs the lock.
-func (s *Source) filesOf(c *object.Commit) (fs.FS, error) {
-	tree, err := c.Tree()
+// checkPath sees that the catalog's folder exists.
+func (s *Source) checkPath() error {
+	f, err := s.files(s.commit)
 	if err != nil {
-		return nil, fmt.Errorf("read the files of commit %.12s: %w", c.Hash, err)
+		return err
 	}
-	if s.path != "" {
-		if tree, err = tree.Tree(s.path); err != nil {
-			return nil, fmt.Errorf("%w: commit %.12s has no folder %q", errNoFolder, c.Hash, s.path)
-		}
+	info, err := fs.Stat(f, ".")
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		return fmt.Errorf("there is no folder %q at commit %s", s.path, s.commit)
 	}
-	return &treeFS{mu: &s.mu, root: tree, at: c.Committer.When}, nil
+	if err != nil {
+		return fmt.Errorf("commit %s: %w", s.commit, err)
+	}
+	return nil
 }
 
-// Tip returns the commit that the ref has now, asked anew: an answer is never older than the call. Calls that wait together share one
-// request.
-func (s *Source) Tip(ctx context.Context) (string, error) {
-	if s.repo == nil {
-		return "", nil
-	}
-	return s.tips.do(ctx, func(ctx context.Context) (string, error) {
-		h, err := s.repo.tip(ctx)
-		if err != nil {
-			return "", err
-		}
-		return h.String(), nil
-	})
-}
+// failed is a file system that can't be read.
+type failed struct{ err error }
 
-// isURL tells a URL, or the short form of an ssh address, from a path.
-func isURL(location string) bool {
-	if strings.Contains(location, "://") {
-		return true
-	}
-	host, _, ok := strings.Cut(location, ":")
-	return ok && strings.Contains(host, "@") && !strings.ContainsAny(host, `/\`)
-}
-
-// redacted is a location that may be shown: without user name and password.
-func redacted(location string) string {
-	u, err := url.Parse(location)
-	if err != nil || u.User == nil {
-		return location
-	}
-	u.User = nil
-	return u.String()
-}
-
-func cleanPath(p string) (string, error) {
-	if p == "" {
-		return "", nil
-	}
-	c := strings.TrimPrefix(path.Clean(p), "./")
-	if c == "." {
-		return "", nil
-	}
-	if !fs.ValidPath(c) {
-		return "", fmt.Errorf("the catalog's path %q leads out of its repository", p)
-	}
-	return c, nil
+func (f failed) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: f.err}
 }

@@ -95,7 +95,7 @@ func (e *expanded) Read(p []byte) (int, error) {
 	}
 	if err == io.EOF {
 		// whoever serves the compressed bytes verifies them at their end
-		if _, err := e.rest.Peek(1); err != io.EOF {
+		if _, err := e.rest.Peek(1); !errors.Is(err, io.EOF) {
 			if err == nil {
 				err = errors.New("layer goes on after its compressed content")
 			}

@@ -11,7 +11,7 @@ import (
 	"github.com/assay-oci/assay/reconcile"
 )
 
-// fetchKey tells fetches apart. The repository is part of it, so that one that serves wrong content fails no image but its own.
+// fetchKey tells fetches apart. The repository is part of it, so that one that serves wrong content fails no image but its own: whoever wants the blob from another repository waits, and doesn't read along.
 type fetchKey struct {
 	digest reconcile.Digest
 	from   reconcile.Repo
@@ -22,6 +22,7 @@ type fetch struct {
 	blob   reconcile.Blob
 	cancel context.CancelFunc
 	ready  chan struct{} // closed when file is set, or when there is no room
+	ended  chan struct{} // closed when the blob has arrived, or won't
 	file   *os.File
 	closed func() // called when nobody writes or reads it any more
 
@@ -33,23 +34,29 @@ type fetch struct {
 	readers int
 }
 
-// claimFetch joins a fetch that is under way, or begins one. It returns nil if the blob has arrived in the meantime.
-func (s *Stage) claimFetch(ctx context.Context, from reconcile.Repo, blob reconcile.Blob) (*fetch, error) {
+// claimFetch joins a fetch that is under way, or begins one. It returns no fetch if the blob has arrived in the meantime, or if it is on its
+// way from another repository of the same registry: then other is closed when that has ended.
+func (s *Stage) claimFetch(ctx context.Context, from reconcile.Repo, blob reconcile.Blob) (_ *fetch, other <-chan struct{}, _ error) {
 	key := fetchKey{blob.Digest, from}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, errClosed
+		return nil, nil, errClosed
 	}
 	if f := s.fetches[key]; f != nil && f.blob.Size == blob.Size && f.join() {
-		return f, nil
+		return f, nil, nil
 	}
 	if info, err := os.Stat(s.blobPath(blob.Digest)); err == nil && info.Size() == blob.Size {
-		return nil, nil
+		return nil, nil, nil
+	}
+	for k, f := range s.fetches {
+		if k != key && k.digest == blob.Digest && k.from.Host() == from.Host() && f.blob.Size == blob.Size {
+			return nil, f.ended, nil
+		}
 	}
 	// it ends with its last reader, whoever that is
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	f := &fetch{blob: blob, cancel: cancel, ready: make(chan struct{}), changed: make(chan struct{}), readers: 1}
+	f := &fetch{blob: blob, cancel: cancel, ready: make(chan struct{}), ended: make(chan struct{}), changed: make(chan struct{}), readers: 1}
 	f.closed = func() { s.unkeep(f.file) }
 	s.fetches[key] = f
 	s.running.Add(1)
@@ -63,8 +70,9 @@ func (s *Stage) claimFetch(ctx context.Context, from reconcile.Repo, blob reconc
 		}
 		s.mu.Unlock()
 		f.finish(err)
+		close(f.ended)
 	}()
-	return f, nil
+	return f, nil, nil
 }
 
 // receive reads the blob to its end and makes it part of the stage.
@@ -108,7 +116,7 @@ func (s *Stage) download(ctx context.Context, from reconcile.Repo, f *fetch) err
 			off += int64(n)
 			f.advance(off)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

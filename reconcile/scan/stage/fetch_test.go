@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 func TestBlobIsReadOnceHoweverManyWantIt(t *testing.T) {
@@ -158,6 +159,32 @@ func TestOneRepositorysLieFailsNobodyElse(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestBlobThatRepositoriesShareIsReadOnce(t *testing.T) {
+	dir := t.TempDir()
+	one, two := repo(t, "registry.example.com/one"), repo(t, "registry.example.com/two")
+	synctest.Test(t, func(t *testing.T) {
+		src := newSource()
+		content := noise(1<<20, 12)
+		blob := src.add(content)
+		g := gated(src, 1000)
+		s := newStage(t, dir, 8<<20, src)
+		var wg sync.WaitGroup
+		for _, from := range []reconcile.Repo{one, two, one, two} {
+			wg.Go(func() {
+				if got, err := read(t, s, from, blob); err != nil || !bytes.Equal(got, content) {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait() // all are waiting, one of them for the source
+		close(g.open)
+		wg.Wait()
+		if n := src.count(blob); n != 1 {
+			t.Errorf("it was read %d times, want once", n)
+		}
+	})
 }
 
 func TestDownloadOutlivesTheReaderThatBeganIt(t *testing.T) {

@@ -44,12 +44,17 @@ func (s *Stage) open(ctx context.Context, from reconcile.Repo, blob reconcile.Bl
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return r, err
 		}
-		f, err := s.claimFetch(ctx, from, blob)
-		if err != nil {
+		f, other, err := s.claimFetch(ctx, from, blob)
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if f != nil {
+		case f != nil:
 			return f.follow(ctx)
+		case other != nil:
+			select {
+			case <-other:
+			case <-ctx.Done():
+			}
 		}
 	}
 }
@@ -115,7 +120,7 @@ func (v *verifying) Read(p []byte) (int, error) {
 	switch {
 	case v.n > v.blob.Size:
 		n, err = 0, fmt.Errorf("blob %s: %w: it has more than %d bytes", v.blob.Digest.Short(), errContent, v.blob.Size)
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		if bad := check(v.blob, v.n, v.hash); bad != nil {
 			err = bad
 		}

@@ -41,7 +41,7 @@ func (s *Stage) prepare() error {
 	if err := s.shared.Lock(); err != nil {
 		return err
 	}
-	defer s.shared.Unlock()
+	defer func() { _ = s.shared.Unlock() }() // the lock ends with the process at the latest
 	if err := cleanRuns(filepath.Join(s.dir, "runs")); err != nil {
 		return err
 	}

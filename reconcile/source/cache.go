@@ -1,0 +1,86 @@
+package source
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	gitcache "github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/storage"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+// A cache keeps clones on disk, each named by its URL, commit and depth, so that none ever changes and processes need no lock.
+type cache struct {
+	dir string
+	url string
+}
+
+// keptClones is how many clones of one URL are kept.
+const keptClones = 8
+
+func (c *cache) key() string {
+	sum := sha256.Sum256([]byte(c.url))
+	return hex.EncodeToString(sum[:8])
+}
+
+func diskStore(dir string) storage.Storer {
+	return filesystem.NewStorageWithOptions(osfs.New(dir), gitcache.NewObjectLRU(16<<20), filesystem.Options{LargeObjectThreshold: maxBlob})
+}
+
+// get returns the clone of a commit, made by into if it isn't there yet.
+func (c *cache) get(h plumbing.Hash, depth int, into func(storage.Storer) (*git.Repository, error)) (*git.Repository, error) {
+	final := filepath.Join(c.dir, fmt.Sprintf("%s-%s-%d", c.key(), h, depth))
+	if repo, err := git.Open(diskStore(final), nil); err == nil {
+		if _, err := repo.CommitObject(h); err == nil {
+			return repo, nil
+		}
+	}
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the cache folder: %w", err)
+	}
+	temp, err := os.MkdirTemp(c.dir, "tmp-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder in the cache: %w", err)
+	}
+	if _, err := into(diskStore(temp)); err != nil {
+		_ = os.RemoveAll(temp)
+		return nil, err
+	}
+	if err := os.Rename(temp, final); err != nil { // another process was faster, or left a broken one
+		_ = os.RemoveAll(final)
+		if err := os.Rename(temp, final); err != nil {
+			_ = os.RemoveAll(temp)
+			return nil, fmt.Errorf("keep a clone in the cache: %w", err)
+		}
+	}
+	c.prune(filepath.Base(final))
+	return git.Open(diskStore(final), nil)
+}
+
+// prune removes the oldest clones of this URL. What another process has open stays readable where it matters: pack files are open or re-fetched.
+func (c *cache) prune(keep string) {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return
+	}
+	var own []os.FileInfo
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), c.key()+"-") && e.Name() != keep {
+			own = append(own, info)
+		}
+	}
+	sort.Slice(own, func(i, j int) bool { return own[i].ModTime().After(own[j].ModTime()) })
+	for i, info := range own {
+		if i >= keptClones-1 {
+			_ = os.RemoveAll(filepath.Join(c.dir, info.Name()))
+		}
+	}
+}
