@@ -4,31 +4,39 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
-// parallel bounds the actions that run at once. What bounds the load on a registry is its adapter's limiter; this only keeps
-// the number of waiting goroutines' open resources small.
+// parallel bounds the actions that run, and the questions that are asked, at once. What bounds the load on a registry is its adapter's
+// limiter; this only keeps the number of open resources small.
 const parallel = 64
 
-// Apply carries out a plan and decides nothing. Actions run concurrently, each after those that it needs; preconditions are
-// checked right before the write. One action's failure skips only those that need it. When ctx ends, what has not begun is skipped.
+// Apply carries out a plan and decides nothing. Actions run concurrently, each after those that it needs and else in the plan's order;
+// preconditions are checked right before the write. One action's failure skips only those that need it. When ctx ends, what has not begun
+// is skipped.
 func Apply(ctx context.Context, p Plan, e Effects) Result {
-	r := &run{ctx: ctx, e: e, slots: make(chan struct{}, parallel), steps: map[string]*step{}}
-	for _, a := range p.Actions {
-		r.steps[a.ID] = &step{action: a, done: make(chan struct{})}
+	r := &run{ctx: ctx, e: e, steps: make(map[string]*step, len(p.Actions))}
+	all := r.link(p.Actions)
+	waiting := newSchedule(all)
+	var workers sync.WaitGroup
+	for range min(parallel, len(all)) {
+		workers.Go(func() {
+			for s := waiting.next(); s != nil; s = waiting.next() {
+				r.step(s)
+				waiting.ended(s)
+			}
+		})
 	}
-	var all sync.WaitGroup
-	for _, a := range p.Actions {
-		all.Go(func() { r.step(r.steps[a.ID]) })
-	}
-	all.Wait()
-	res := Result{Outcomes: make([]Outcome, 0, len(p.Actions))}
-	for _, a := range p.Actions {
-		st := r.steps[a.ID]
-		res.Outcomes = append(res.Outcomes, st.outcome)
-		if st.unable != nil {
-			res.Blocked = append(res.Blocked, *st.unable)
+	workers.Wait()
+	res := Result{Outcomes: make([]Outcome, 0, len(all))}
+	for _, s := range all {
+		if s.outcome.ID == "" {
+			s.outcome = Outcome{ID: s.action.ID, Status: Skipped, Reason: "it waits for an action that waits for it"}
+		}
+		res.Outcomes = append(res.Outcomes, s.outcome)
+		if s.unable != nil {
+			res.Blocked = append(res.Blocked, *s.unable)
 		}
 	}
 	return res
@@ -38,24 +46,42 @@ func Apply(ctx context.Context, p Plan, e Effects) Result {
 type run struct {
 	ctx   context.Context
 	e     Effects
-	slots chan struct{}
 	steps map[string]*step
 	told  sync.Mutex
 }
 
-// step is an action on its way. Its outcome, record and unable are written before done is closed and read after.
+// step is an action on its way. Its outcome, record and unable are written before it ends, and read by others only after that.
 type step struct {
 	action  Action
-	done    chan struct{}
+	at      int     // its place in the plan
+	waits   int     // how many that it comes after have not ended; kept by the schedule, like then
+	then    []*step // those that come after it
 	outcome Outcome
 	record  Record   // of sign and attest
 	unable  *Finding // what the registry can't do
 }
 
+// link makes the steps of a plan, each knowing those that come after it.
+func (r *run) link(actions []Action) []*step {
+	all := make([]*step, len(actions))
+	for i, a := range actions {
+		all[i] = &step{action: a, at: i}
+		r.steps[a.ID] = all[i]
+	}
+	for _, s := range all {
+		for _, id := range slices.Concat(s.action.After, s.action.Needs) {
+			if before, ok := r.steps[id]; ok {
+				before.then = append(before.then, s)
+				s.waits++
+			}
+		}
+	}
+	return all
+}
+
 func (r *run) step(s *step) {
-	defer close(s.done)
 	s.outcome = Outcome{ID: s.action.ID}
-	if why := r.await(s.action); why != "" {
+	if why := r.unmet(s.action); why != "" {
 		s.outcome.Status, s.outcome.Reason = Skipped, why
 	} else {
 		r.perform(s)
@@ -67,24 +93,18 @@ func (r *run) step(s *step) {
 	}
 }
 
-// await waits for what an action needs, and says why it can't run if one of these was not done.
-func (r *run) await(a Action) string {
-	for _, id := range a.After {
-		if before, ok := r.steps[id]; ok {
-			<-before.done
-		}
-	}
+// unmet says why an action can't run: something that it needs was not done, or the run was ended.
+func (r *run) unmet(a Action) string {
 	for _, id := range a.Needs {
 		need, ok := r.steps[id]
 		if !ok {
 			return fmt.Sprintf("it needs %s, which the plan doesn't have", id)
 		}
-		<-need.done
 		if need.outcome.Status != Done {
 			return fmt.Sprintf("%s %s was not done", need.action.Kind, Image{need.action.To, need.action.Digest}.short())
 		}
 	}
-	if err := r.ctx.Err(); err != nil {
+	if r.ctx.Err() != nil {
 		return "the run was ended"
 	}
 	return ""
@@ -98,8 +118,6 @@ func (i Image) short() string {
 }
 
 func (r *run) perform(s *step) {
-	r.slots <- struct{}{}
-	defer func() { <-r.slots }()
 	defer func() {
 		if p := recover(); p != nil {
 			s.outcome.Status, s.outcome.Reason = Failed, fmt.Sprintf("internal error: %v", p)

@@ -21,16 +21,14 @@ func Ask(d Desired, o Observed, now time.Time) []Question {
 
 // open drops the questions that have been asked and sorts the rest.
 func (s *state) open(qs []Question) []Question {
-	seen := map[Question]bool{}
 	var out []Question
 	for _, q := range qs {
-		if !seen[q] && !s.o.asked(q) {
-			seen[q] = true
+		if !s.o.asked(q) {
 			out = append(out, q)
 		}
 	}
-	sortBy(out, Question.key)
-	return out
+	slices.SortFunc(out, Question.compare)
+	return slices.Compact(out)
 }
 
 func (s *state) askInventory() []Question {
@@ -99,11 +97,12 @@ func (s *state) askRecords() []Question {
 		if !ok {
 			continue
 		}
+		signed := tree.Signed()
 		for _, p := range places {
 			if !p.known || !p.held {
 				continue
 			}
-			for _, d := range tree.Signed() {
+			for _, d := range signed {
 				qs = append(qs, Question{Kind: AskRecords, Repo: p.Repo, Digest: d})
 			}
 		}

@@ -10,7 +10,7 @@ import (
 // It is pure: it reads no clock, doesn't fail, and gives the same bytes whatever the order of its input.
 func Diff(d Desired, o Observed, now time.Time) Plan {
 	s := newState(d, o, now)
-	b := &builder{}
+	b := newBuilder()
 	b.blocked = append(b.blocked, d.Broken...)
 	b.notes = append(b.notes, d.Changes...)
 	for _, w := range s.wants {
@@ -23,13 +23,20 @@ func Diff(d Desired, o Observed, now time.Time) Plan {
 // builder collects what Diff decides.
 type builder struct {
 	actions []Action
+	planned map[string]bool // by ID
 	blocked []Finding
 	notes   []Finding
 }
 
+func newBuilder() *builder { return &builder{planned: map[string]bool{}} }
+
+// add plans an action, once: two versions of one digest, and indexes that share a platform's image, lack the same content and records.
 func (b *builder) add(a Action) string {
 	a = a.withID()
-	b.actions = append(b.actions, a)
+	if !b.planned[a.ID] {
+		b.planned[a.ID] = true
+		b.actions = append(b.actions, a)
+	}
 	return a.ID
 }
 
@@ -92,7 +99,7 @@ func (s *state) diffWant(w *Want, b *builder) {
 
 // missingAtSource turns the answer "there is no such digest" into a finding on the catalog's line.
 func (s *state) missingAtSource(w *Want) []Finding {
-	a := s.o.answers[Question{Kind: AskTree, Repo: w.From.Repo, Digest: w.From.Digest}]
+	a, _ := s.o.answer(Question{Kind: AskTree, Repo: w.From.Repo, Digest: w.From.Digest})
 	if a.Gap == nil || !a.Gap.Missing {
 		return nil
 	}
@@ -119,7 +126,7 @@ type admission struct {
 type need struct {
 	key    recordKey
 	lacks  []place
-	holder Repo   // a place that holds a valid one; zero if none does
+	holder Repo   // the first place that holds a valid one; zero if none does
 	record string // its ID there
 	reason string
 }
@@ -180,10 +187,11 @@ func (s *state) recordsOf(a admission) []place {
 		return a.places
 	}
 	var out []place
+	signed := a.tree.Signed()
 	for _, p := range a.places {
 		known := true
-		for _, d := range a.tree.Signed() {
-			if _, ok := s.records(Image{p.Repo, d}); p.held && !ok {
+		for _, d := range signed {
+			if _, ok := s.o.ok(Question{Kind: AskRecords, Repo: p.Repo, Digest: d}); p.held && !ok {
 				known = false
 			}
 		}
@@ -198,22 +206,23 @@ func (s *state) needs(a admission) []need {
 	var out []need
 	for _, k := range s.keys(a) {
 		n := need{key: k}
-		var bears []place
 		for _, p := range a.places {
 			if p.Identity != k.identity {
 				continue
 			}
-			if ok, why := s.bears(k, p); ok {
-				bears = append(bears, p)
-			} else {
+			ok, why := s.bears(k, p)
+			switch {
+			case !ok:
 				n.lacks, n.reason = append(n.lacks, p), why
+			case n.holder.IsZero():
+				n.holder = p.Repo
 			}
 		}
 		if len(n.lacks) == 0 {
 			continue
 		}
-		if len(bears) > 0 {
-			n.holder, n.record = bears[0].Repo, s.recordID(k, bears[0])
+		if !n.holder.IsZero() {
+			n.record = s.recordID(k, n.holder)
 		}
 		out = append(out, n)
 	}
@@ -227,17 +236,18 @@ func (s *state) keys(a admission) []recordKey {
 	for _, p := range a.places {
 		identities[p.Identity] = true
 	}
+	signed, runnable := a.tree.Signed(), a.tree.Runnable()
 	var out []recordKey
 	for identity := range identities {
 		for _, signer := range s.d.Signers {
 			for _, f := range signer.Formats {
-				for _, d := range a.tree.Signed() {
+				for _, d := range signed {
 					out = append(out, recordKey{subject: d, signer: signer.Name, format: f, identity: identity})
 				}
 				if f != Bundle {
 					continue
 				}
-				for _, m := range a.tree.Runnable() {
+				for _, m := range runnable {
 					for _, sc := range s.d.Scanners {
 						out = append(out, recordKey{m.Digest, signer.Name, Bundle, identity, VulnerabilityPredicate, sc.Name})
 					}
@@ -262,13 +272,13 @@ func (s *state) bears(k recordKey, p place) (ok bool, why string) {
 	return false, why
 }
 
-// recordID names the record for the key that lies in a place: the first by ID, where there are several.
-func (s *state) recordID(k recordKey, p place) string {
+// recordID names the record for the key that lies in a repository: the first by ID, where there are several.
+func (s *state) recordID(k recordKey, r Repo) string {
 	var ids []string
-	answer, _ := s.o.ok(Question{Kind: AskRecords, Repo: p.Repo, Digest: k.subject})
-	for _, r := range answer.Records {
-		if k.fits(r) {
-			ids = append(ids, r.ID())
+	answer, _ := s.o.ok(Question{Kind: AskRecords, Repo: r, Digest: k.subject})
+	for _, rec := range answer.Records {
+		if k.fits(rec) {
+			ids = append(ids, rec.ID())
 		}
 	}
 	return slices.Min(ids)

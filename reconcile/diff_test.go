@@ -137,6 +137,14 @@ func TestCases(t *testing.T) {
 		{name: "a new version is copied, signed, attested, placed and tagged", change: func(w *world, d *Desired) {
 			d.Wants = append(d.Wants, want(*d, w.index("docker.io/library/redis", "redis"), "redis", "7"))
 		}, kinds: "copy 2, sign 6, attest 2, place 16, tag 2"},
+		{name: "two versions of one digest are brought in once", change: func(w *world, d *Desired) {
+			from := w.index("docker.io/library/redis", "redis")
+			d.Wants = append(d.Wants, want(*d, from, "redis", "7"), want(*d, from, "redis", "7.1"))
+		}, kinds: "copy 2, sign 6, attest 2, place 16, tag 4"},
+		{name: "what two indexes share is signed, attested and placed once", change: func(w *world, d *Desired) {
+			first := w.index("docker.io/library/redis", "redis")
+			d.Wants = append(d.Wants, want(*d, first, "redis", "7"), want(*d, w.sharing(first, "redis-2"), "redis", "8"))
+		}, kinds: "copy 4, sign 8, attest 2, place 20, tag 4"},
 		{name: "a source that isn't allowed is blocked and never asked", change: func(w *world, d *Desired) {
 			d.Wants = append(d.Wants, want(*d, w.index("quay.io/evil/redis", "redis"), "redis", "7"))
 		}, blocked: "sources: quay.io/evil/redis is not allowed"},
@@ -269,6 +277,16 @@ func (w *world) hold(in, name string) Digest {
 	w.trees[i.Digest] = Tree{Root: i.Digest, Manifests: []Manifest{{Digest: i.Digest, Platform: Platform{OS: "linux", Architecture: "amd64"}}}}
 	w.held[i] = true
 	return i.Digest
+}
+
+// sharing puts another index of the same platforms' images beside an image.
+func (w *world) sharing(i Image, name string) Image {
+	t := w.trees[i.Digest]
+	t.Root, t.Manifests = sum(name), slices.Clone(t.Manifests)
+	t.Manifests[len(t.Manifests)-1].Digest = t.Root
+	w.trees[t.Root] = t
+	w.held[Image{i.Repo, t.Root}] = true
+	return Image{i.Repo, t.Root}
 }
 
 func (w *world) wipe(r Repo) {

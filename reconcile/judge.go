@@ -11,7 +11,7 @@ const VulnerabilityPredicate = "https://cosign.sigstore.dev/attestation/vuln/v1"
 
 // check asks the rules that pick selects, and completes what they found with where the rule and the image stand.
 func (s *state) check(w *Want, e Evidence, pick func(Bound) bool) []Finding {
-	subject := Subject{Want: *w, Siblings: s.siblings[[2]string{w.Scope, w.Name}], Evidence: e, Expected: s.d.Scanners}
+	subject := Subject{Want: *w, Siblings: s.versions(w), Evidence: e, Expected: s.d.Scanners}
 	var out []Finding
 	for _, r := range w.Rules {
 		if !pick(r) {
@@ -66,7 +66,7 @@ func (s *state) evidence(w *Want, tree Tree, places []place) (e Evidence, comple
 // freshScan returns what a scanner answered in this run. One that could not be run gives no verdict, with the reason.
 func (s *state) freshScan(w *Want, manifest Digest, scanner string, places []place) Scan {
 	for _, from := range append([]Repo{w.From.Repo}, repos(places)...) {
-		a, ok := s.o.answers[Question{Kind: AskScan, Repo: from, Digest: manifest, Root: w.From.Digest, Scanner: scanner}]
+		a, ok := s.o.answer(Question{Kind: AskScan, Repo: from, Digest: manifest, Root: w.From.Digest, Scanner: scanner})
 		switch {
 		case ok && a.Gap != nil:
 			return Scan{Scanner: scanner, NoVerdict: a.Gap.Reason}

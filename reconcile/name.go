@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -163,6 +164,14 @@ func (r Repo) Host() string   { return r.host }
 func (r Repo) Path() string   { return r.path }
 func (r Repo) IsZero() bool   { return r == Repo{} }
 func (r Repo) String() string { return join(r.host, r.path) }
+
+func (r Repo) compare(o Repo) int {
+	return cmp.Or(strings.Compare(r.host, o.host), strings.Compare(r.path, o.path))
+}
+
+func (p Prefix) compare(o Prefix) int {
+	return cmp.Or(strings.Compare(p.host, o.host), strings.Compare(p.path, o.path))
+}
 
 func (p Prefix) Host() string   { return p.host }
 func (p Prefix) Path() string   { return p.path }

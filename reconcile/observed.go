@@ -1,7 +1,10 @@
 package reconcile
 
 import (
+	"cmp"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -63,42 +66,77 @@ type Approval struct {
 
 // Observed is what is known so far. It is immutable: With returns a new one.
 type Observed struct {
-	Budget  int64             // bytes that the stage can hold at once; zero if nothing needs staging
-	Unable  map[string]string // hosts that can't untag, and why
-	answers map[Question]Answer
+	Budget  int64                          // bytes that the stage can hold at once; zero if nothing needs staging
+	Unable  map[string]string              // hosts that can't untag, and why
+	answers map[string]map[Question]Answer // by the question's kind
 }
 
 // With returns what is known once a question is answered.
 func (o Observed) With(answers map[Question]Answer) Observed {
-	all := make(map[Question]Answer, len(o.answers)+len(answers))
-	maps.Copy(all, o.answers)
-	maps.Copy(all, answers)
-	o.answers = all
+	own := map[string]bool{}
+	o.answers = maps.Clone(o.answers)
+	if o.answers == nil {
+		o.answers = map[string]map[Question]Answer{}
+	}
+	for q, a := range answers {
+		if !own[q.Kind] { // what is not added to stays shared
+			own[q.Kind] = true
+			o.answers[q.Kind] = grow(o.answers[q.Kind], len(answers))
+		}
+		o.answers[q.Kind][q] = a
+	}
 	return o
+}
+
+// without returns what is known when questions of one kind are open again.
+func (o Observed) without(kind string, qs []Question) Observed {
+	o.answers = maps.Clone(o.answers)
+	o.answers[kind] = maps.Clone(o.answers[kind])
+	for _, q := range qs {
+		delete(o.answers[kind], q)
+	}
+	return o
+}
+
+// grow returns a copy with room for n more.
+func grow(m map[Question]Answer, n int) map[Question]Answer {
+	out := make(map[Question]Answer, len(m)+n)
+	maps.Copy(out, m)
+	return out
 }
 
 // Gaps returns what could not be read, in the order of the questions.
 func (o Observed) Gaps() []Gap {
 	var out []Gap
-	for _, a := range o.answers {
-		if a.Gap != nil {
-			out = append(out, *a.Gap)
+	for _, answers := range o.answers {
+		for _, a := range answers {
+			if a.Gap != nil {
+				out = append(out, *a.Gap)
+			}
 		}
 	}
-	sortBy(out, func(g Gap) string { return g.Question.key() })
+	slices.SortFunc(out, func(a, b Gap) int { return a.Question.compare(b.Question) })
 	return out
 }
 
-func (o Observed) asked(q Question) bool { _, ok := o.answers[q]; return ok }
+// answer returns what was answered to a question, which may be a gap, and whether it was asked.
+func (o Observed) answer(q Question) (Answer, bool) {
+	a, ok := o.answers[q.Kind][q]
+	return a, ok
+}
+
+func (o Observed) asked(q Question) bool { _, ok := o.answer(q); return ok }
 
 // ok returns the answer to a question if there is one and it isn't a gap.
 func (o Observed) ok(q Question) (Answer, bool) {
-	a, ok := o.answers[q]
+	a, ok := o.answer(q)
 	return a, ok && a.Gap == nil
 }
 
-func (q Question) key() string {
-	return q.Kind + "\x00" + q.Prefix.String() + "\x00" + q.Repo.String() + "\x00" + q.Root.s + "\x00" + q.Digest.s + "\x00" + q.Scanner
+// compare orders questions.
+func (q Question) compare(r Question) int {
+	return cmp.Or(strings.Compare(q.Kind, r.Kind), q.Prefix.compare(r.Prefix), q.Repo.compare(r.Repo), strings.Compare(q.Root.s, r.Root.s),
+		strings.Compare(q.Digest.s, r.Digest.s), strings.Compare(q.Scanner, r.Scanner), q.Since.Compare(r.Since))
 }
 
 // String says what is asked, for people.

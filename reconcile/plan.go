@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -97,19 +98,9 @@ func (a Action) withID() Action {
 }
 
 func sortActions(as []Action) {
-	sort.Slice(as, func(i, j int) bool {
-		a, b := as[i], as[j]
-		if a.Title != b.Title {
-			return a.Title < b.Title
-		}
-		if phase[a.Kind] != phase[b.Kind] {
-			return phase[a.Kind] < phase[b.Kind]
-		}
-		ka, kb := a.To.String()+"\x00"+a.Tag.s+"\x00"+a.Digest.s, b.To.String()+"\x00"+b.Tag.s+"\x00"+b.Digest.s
-		if ka != kb {
-			return ka < kb
-		}
-		return a.ID < b.ID
+	slices.SortFunc(as, func(a, b Action) int {
+		return cmp.Or(strings.Compare(a.Title, b.Title), phase[a.Kind]-phase[b.Kind], a.To.compare(b.To),
+			strings.Compare(a.Tag.s, b.Tag.s), strings.Compare(a.Digest.s, b.Digest.s), strings.Compare(a.ID, b.ID))
 	})
 }
 

@@ -219,7 +219,7 @@ func (s *state) staying(r Repo, gone []doomed) []Digest {
 
 // diffRemoval plans what goes, over everything at once, and drops it all where removal isn't safe.
 func (s *state) diffRemoval(b *builder) {
-	removal := &builder{}
+	removal := newBuilder()
 	for _, r := range s.owned() {
 		if _, ok := s.tags(r); ok {
 			s.diffRepo(r, removal)

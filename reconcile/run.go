@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,21 +57,22 @@ func observe(ctx context.Context, d Desired, o Observed, s Sensors, now time.Tim
 }
 
 func answerAll(ctx context.Context, s Sensors, qs []Question) map[Question]Answer {
-	answers := make(map[Question]Answer, len(qs))
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	slots, cores := make(chan struct{}, parallel), make(chan struct{}, runtime.GOMAXPROCS(0))
-	for _, q := range qs {
-		all.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			a := answer(ctx, s, q, cores)
-			mu.Lock()
-			defer mu.Unlock()
-			answers[q] = a
+	given := make([]Answer, len(qs))
+	cores := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(parallel, len(qs)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(qs)); i = next.Add(1) - 1 {
+				given[i] = answer(ctx, s, qs[i], cores)
+			}
 		})
 	}
-	all.Wait()
+	workers.Wait()
+	answers := make(map[Question]Answer, len(qs))
+	for i, q := range qs {
+		answers[q] = given[i]
+	}
 	return answers
 }
 
@@ -139,17 +141,17 @@ func (p Plan) admissions() Plan {
 
 // after returns what is known once a batch was applied: copies are there, and records about what was touched have to be read again.
 func (o Observed) after(p Plan, r Result) Observed {
-	answers := maps.Clone(o.answers)
+	held := map[Question]Answer{}
+	var touched []Question
 	for i, a := range p.Actions {
 		if a.Kind == Copy && r.Outcomes[i].Status == Done {
-			answers[Question{Kind: AskHas, Repo: a.To, Digest: a.Digest}] = Answer{Has: true}
+			held[Question{Kind: AskHas, Repo: a.To, Digest: a.Digest}] = Answer{Has: true}
 		}
 		if a.Kind == Place {
-			delete(answers, Question{Kind: AskRecords, Repo: a.To, Digest: a.Digest})
+			touched = append(touched, Question{Kind: AskRecords, Repo: a.To, Digest: a.Digest})
 		}
 	}
-	o.answers = answers
-	return o
+	return o.With(held).without(AskRecords, touched)
 }
 
 // ledger joins the plans and results of the batches with the last ones.

@@ -4,15 +4,15 @@ import "time"
 
 // state is what Ask and Diff share: the catalog's wishes beside what is known, with the look-ups that both need.
 type state struct {
-	d        Desired
-	o        Observed
-	now      time.Time
-	wants    []*Want // sorted
-	revoked  map[Image]Revocation
-	siblings map[[2]string][]Want
-	wanted   map[Repo]*wanted
+	d       Desired
+	o       Observed
+	now     time.Time
+	wants   []*Want // sorted
+	revoked map[Image]Revocation
+	wanted  map[Repo]*wanted
 
 	// made when first asked for
+	siblings  map[[2]string][]Want     // by scope and name
 	digests   map[Repo]map[Digest]bool // named by tags
 	found     map[*Want][]place
 	judged    map[*Want][]Finding // by what is declared
@@ -29,9 +29,9 @@ type wanted struct {
 }
 
 func newState(d Desired, o Observed, now time.Time) *state {
-	s := &state{d: d, o: o, now: now, revoked: map[Image]Revocation{}, siblings: map[[2]string][]Want{},
-		wanted: map[Repo]*wanted{}, digests: map[Repo]map[Digest]bool{},
+	s := &state{d: d, o: o, now: now, revoked: map[Image]Revocation{}, wanted: map[Repo]*wanted{}, digests: map[Repo]map[Digest]bool{},
 		found: map[*Want][]place{}, judged: map[*Want][]Finding{}, assessed: map[*Want]admission{}, absentees: map[Repo][]Digest{}}
+	s.wants = make([]*Want, 0, len(d.Wants))
 	for i := range d.Wants {
 		s.wants = append(s.wants, &d.Wants[i])
 	}
@@ -42,8 +42,6 @@ func newState(d Desired, o Observed, now time.Time) *state {
 		}
 	}
 	for _, w := range s.wants {
-		k := [2]string{w.Scope, w.Name}
-		s.siblings[k] = append(s.siblings[k], *w)
 		for _, t := range w.To {
 			in := s.wantedIn(t.Repo)
 			in.wants = append(in.wants, w)
@@ -55,6 +53,18 @@ func newState(d Desired, o Observed, now time.Time) *state {
 		}
 	}
 	return s
+}
+
+// versions returns all versions of a version's image, itself among them.
+func (s *state) versions(w *Want) []Want {
+	if s.siblings == nil {
+		s.siblings = map[[2]string][]Want{}
+		for _, v := range s.wants {
+			k := [2]string{v.Scope, v.Name}
+			s.siblings[k] = append(s.siblings[k], *v)
+		}
+	}
+	return s.siblings[[2]string{w.Scope, w.Name}]
 }
 
 // wantedIn returns what the catalog wants in a repository, which may be nothing.
