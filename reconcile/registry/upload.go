@@ -68,7 +68,6 @@ func (w *Writer) bring(ctx context.Context, from, repo reconcile.Repo, b reconci
 	if err := w.send(ctx, parcel{from: from, to: repo, blob: b}, session); err != nil {
 		return 0, fmt.Errorf("write blob %s: %w", b.Digest, err)
 	}
-	w.held.landed(repo, b.Digest)
 	return sent, nil
 }
 
@@ -208,6 +207,9 @@ func (w *Writer) sendOnce(ctx context.Context, p parcel, session *url.URL) (time
 	})
 	if err != nil && body.err != nil {
 		return 0, fmt.Errorf("%w: %w", errSource, body.err)
+	}
+	if err == nil && p.content == nil {
+		w.held.landed(p.to, p.blob.Digest) // before leave: who waits for the source then reads it here
 	}
 	return rest, err
 }
