@@ -63,8 +63,8 @@ fuzz: ## Run every fuzz target for FUZZ (default 30s)
 	    echo "$$(dirname $$f) $$t"; $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZ); done; done
 
 .PHONY: bench
-bench: build ## Measure against crane, regsync and skopeo
-	./test/bench/run
+bench: ## Measure against crane, regsync and skopeo (BENCH='-cases "M cold" -runs 1' for a part)
+	$(GO) run ./test/bench $(BENCH)
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -202,7 +202,7 @@ func (t *tree) checkRegistryNames(n *node, list []string) hcl.Diagnostics {
 			if n.block.Type == "registry" {
 				attr = "after"
 			}
-			out = append(out, mistake(n.attr(attr), "Unknown registry", "There is no registry %q.%s", clip(name, 80), t.hint(name, known)))
+			out = append(out, mistake(n.attr(attr), "Unknown registry", "There is no registry %q.%s", clip(name), t.hint(name, known)))
 		}
 	}
 	return out
@@ -213,7 +213,7 @@ func narrower(n *node, list, allowed []string) hcl.Diagnostics {
 	var out hcl.Diagnostics
 	for _, name := range list {
 		if allowed != nil && !slices.Contains(allowed, name) {
-			out = append(out, mistake(n.attr("registries"), "Registry not allowed", "The scope around it publishes to %s only; %q is not among them.", oneOf(allowed), clip(name, 80)))
+			out = append(out, mistake(n.attr("registries"), "Registry not allowed", "The scope around it publishes to %s only; %q is not among them.", oneOf(allowed), clip(name)))
 		}
 	}
 	return out

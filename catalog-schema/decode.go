@@ -127,7 +127,7 @@ func decodeAttributes(what string, attrs hclsyntax.Attributes, where hcl.Range, 
 		case ok:
 			diags = append(diags, decodeValue(a.Name, a.Expr, v.Field(f.index))...)
 		case !isBlockField(fields, a.Name):
-			diags = append(diags, mistake(a.NameRange, "Unknown attribute", "%s has no attribute %q.%s", article(what), clip(a.Name, 80), nearest(a.Name, names(fields, false))))
+			diags = append(diags, mistake(a.NameRange, "Unknown attribute", "%s has no attribute %q.%s", article(what), clip(a.Name), nearest(a.Name, names(fields, false))))
 		}
 	}
 	return diags
@@ -201,7 +201,7 @@ func decodeObject(name string, e hclsyntax.Expression, to reflect.Value) hcl.Dia
 			return append(diags, mistake(it.KeyExpr.Range(), "Invalid "+name, "The names in an object are plain words."))
 		}
 		if _, ok := attrs[key.AsString()]; ok {
-			diags = append(diags, mistake(it.KeyExpr.Range(), "Name given twice", "%q stands twice in this object.", clip(key.AsString(), 80)))
+			diags = append(diags, mistake(it.KeyExpr.Range(), "Name given twice", "%q stands twice in this object.", clip(key.AsString())))
 			continue
 		}
 		attrs[key.AsString()] = &hclsyntax.Attribute{Name: key.AsString(), Expr: it.ValueExpr, NameRange: it.KeyExpr.Range(),
@@ -239,9 +239,9 @@ var nestedLabels = map[string]string{"version": "version", "rule": "rule"}
 
 func unknownBlock(b *hclsyntax.Block, parent string, known []string) *hcl.Diagnostic {
 	if parent == "" {
-		return mistake(b.TypeRange, "Unknown block", "A catalog has no block %q.%s", clip(b.Type, 80), nearest(b.Type, known))
+		return mistake(b.TypeRange, "Unknown block", "A catalog has no block %q.%s", clip(b.Type), nearest(b.Type, known))
 	}
-	return mistake(b.TypeRange, "Unknown block", "%s has no block %q inside.%s", article(parent), clip(b.Type, 80), nearest(b.Type, known))
+	return mistake(b.TypeRange, "Unknown block", "%s has no block %q inside.%s", article(parent), clip(b.Type), nearest(b.Type, known))
 }
 
 // sentence makes an error's text one that stands alone.

@@ -144,9 +144,11 @@ func oneOf(known []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-func clip(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
+// clip bounds what is shown of a name.
+func clip(s string) string {
+	const most = 80
+	if len(s) > most {
+		return s[:most]
 	}
 	return s
 }

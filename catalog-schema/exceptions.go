@@ -49,9 +49,9 @@ func (l *loader) revocations() {
 		switch {
 		case r.bad():
 		case x == nil && r.Repository == "" && !plainPath(r.label):
-			l.head.entry(&r.node, mistake(r.labelRange(), "Invalid repository", "The label %q is no repository path, and no image has it. Add the attribute \"repository\".", clip(r.label, 80)))
+			l.head.entry(&r.node, mistake(r.labelRange(), "Invalid repository", "The label %q is no repository path, and no image has it. Add the attribute \"repository\".", clip(r.label)))
 		case x == nil && r.Replacement != "":
-			l.head.entry(&r.node, mistake(r.attr("replacement"), "Unknown version", "There is no image %q in the catalog, so it has no version %q.%s", r.label, clip(r.Replacement, 80), l.head.hint(r.label, known)))
+			l.head.entry(&r.node, mistake(r.attr("replacement"), "Unknown version", "There is no image %q in the catalog, so it has no version %q.%s", r.label, clip(r.Replacement), l.head.hint(r.label, known)))
 		case x == nil && r.Repository == "":
 			l.head.own = append(l.head.own, warning(r.labelRange(), "Unknown image", "There is no image %q; its digest is removed from the repository of that name.%s", r.label, l.head.hint(r.label, known)))
 		case r.Replacement != "" && !slices.ContainsFunc(x.Versions, func(v *versionBlock) bool { return v.label == r.Replacement }):
@@ -59,7 +59,7 @@ func (l *loader) revocations() {
 			for _, v := range x.Versions {
 				versions = append(versions, v.label)
 			}
-			l.head.entry(&r.node, mistake(r.attr("replacement"), "Unknown version", "The image %q has no version %q.%s", r.label, clip(r.Replacement, 80), l.head.hint(r.Replacement, versions)))
+			l.head.entry(&r.node, mistake(r.attr("replacement"), "Unknown version", "The image %q has no version %q.%s", r.label, clip(r.Replacement), l.head.hint(r.Replacement, versions)))
 		}
 		cause := r.cause
 		if cause == nil {
@@ -124,7 +124,7 @@ func (l *loader) waivers() {
 		}
 		scope := l.base.scopeOf(w.folder)
 		if x := images[w.Image]; w.Image != "" && x == nil {
-			l.base.diags = append(l.base.diags, warning(w.attr("image"), "Unknown image", "There is no image %q.%s", clip(w.Image, 80), l.head.hint(w.Image, known)))
+			l.base.diags = append(l.base.diags, warning(w.attr("image"), "Unknown image", "There is no image %q.%s", clip(w.Image), l.head.hint(w.Image, known)))
 		} else if w.Image != "" && !encloses(scope, l.now.scopeOf(x.folder)) {
 			l.base.diags = append(l.base.diags, warning(w.attr("image"), "Waiver without effect", "The image %q lies outside the waiver's scope, the folder %q.", x.label, scope))
 		}

@@ -63,7 +63,7 @@ func fileRange(name string) hcl.Range {
 
 func (l *listing) walk(dir string, depth int) error {
 	if depth > l.limits.Depth {
-		l.fail(dir, "Folders too deep", "The folder %q lies more than %d folders deep. Its files were not read.", clip(dir, 80)+"…", l.limits.Depth)
+		l.fail(dir, "Folders too deep", "The folder %q lies more than %d folders deep. Its files were not read.", clip(dir)+"…", l.limits.Depth)
 		return nil
 	}
 	names, err := l.readDir(dir)
@@ -126,7 +126,7 @@ func (l *listing) readDir(dir string) ([]fs.DirEntry, error) {
 			l.folders = append(l.folders, ".")
 			return nil, errLimit
 		}
-		if err == io.EOF || err == nil && len(part) == 0 {
+		if errors.Is(err, io.EOF) || err == nil && len(part) == 0 {
 			break
 		}
 		if err != nil {

@@ -122,7 +122,7 @@ func (x *imageBlock) below(scopePath string) (string, *hcl.Diagnostic) {
 	if repository == "" {
 		p, err := parsePath(x.label)
 		if err != nil {
-			return "", mistake(x.labelRange(), "Invalid repository", "The label %q is no repository path, so the image needs the attribute \"repository\".", clip(x.label, 80))
+			return "", mistake(x.labelRange(), "Invalid repository", "The label %q is no repository path, so the image needs the attribute \"repository\".", clip(x.label))
 		}
 		repository = string(p)
 	}

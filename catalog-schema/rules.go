@@ -22,7 +22,7 @@ func (t *tree) decodeRules(decoders Rules) {
 			}
 			decode, ok := decoders[r.label]
 			if !ok {
-				t.unsound(p.folder, mistake(r.labelRange(), "Unknown rule", "There is no rule %q.%s", clip(r.label, 80), nearest(r.label, known)))
+				t.unsound(p.folder, mistake(r.labelRange(), "Unknown rule", "There is no rule %q.%s", clip(r.label), nearest(r.label, known)))
 				continue
 			}
 			rule, diags := decode(r.block.Body)
@@ -34,7 +34,7 @@ func (t *tree) decodeRules(decoders Rules) {
 	}
 	for _, w := range t.waivers {
 		if _, ok := decoders[w.Rule]; !ok && !w.bad() {
-			t.unsound(w.folder, mistake(w.attr("rule"), "Unknown rule", "There is no rule %q.%s", clip(w.Rule, 80), nearest(w.Rule, known)))
+			t.unsound(w.folder, mistake(w.attr("rule"), "Unknown rule", "There is no rule %q.%s", clip(w.Rule), nearest(w.Rule, known)))
 		}
 	}
 }

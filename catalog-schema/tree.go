@@ -149,7 +149,7 @@ func (t *tree) file(p string, src []byte) bool {
 		return false
 	}
 	for _, a := range sorted(body.Attributes) {
-		t.unsound(folder, mistake(a.NameRange, "Attribute outside a block", "%q stands outside any block. A catalog's file holds blocks only.", clip(a.Name, 80)))
+		t.unsound(folder, mistake(a.NameRange, "Attribute outside a block", "%q stands outside any block. A catalog's file holds blocks only.", clip(a.Name)))
 	}
 	for _, b := range body.Blocks {
 		// of a file with a syntax error, no block is what its author meant

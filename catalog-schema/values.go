@@ -134,13 +134,13 @@ func enum[T ~string](what string, known []string) func(string) (T, error) {
 				return T(s), nil
 			}
 		}
-		return "", fmt.Errorf("%q is no %s; known are %s.%s", clip(s, 80), what, oneOf(known), nearest(s, known))
+		return "", fmt.Errorf("%q is no %s; known are %s.%s", clip(s), what, oneOf(known), nearest(s, known))
 	}
 }
 
 // ParseDuration parses Go's durations and whole days, as in "7d". It refuses negative ones.
 func ParseDuration(s string) (time.Duration, error) {
-	bad := fmt.Errorf("%q is no duration; write hours or days, as in \"72h\" or \"7d\"", clip(s, 80))
+	bad := fmt.Errorf("%q is no duration; write hours or days, as in \"72h\" or \"7d\"", clip(s))
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.Atoi(days)
 		if err != nil || n < 0 || n > 100_000 {
@@ -158,7 +158,7 @@ func ParseDuration(s string) (time.Duration, error) {
 func parseDate(s string) (date, error) {
 	t, err := time.Parse(time.DateOnly, s)
 	if err != nil {
-		return date{}, fmt.Errorf("%q is no date; write year, month and day, as in \"2027-05-01\"", clip(s, 80))
+		return date{}, fmt.Errorf("%q is no date; write year, month and day, as in \"2027-05-01\"", clip(s))
 	}
 	return date(t), nil
 }
@@ -185,14 +185,14 @@ func parseTag(s string) (reconcile.Tag, error) {
 func parsePath(s string) (repoPath, error) {
 	p, err := reconcile.ParsePrefix("registry.invalid/" + s)
 	if err != nil || p.Path() != s || s == "" {
-		return "", fmt.Errorf("%q is no repository path (lower-case letters and digits, separated by single dots, underscores, hyphens and slashes)", clip(s, 80))
+		return "", fmt.Errorf("%q is no repository path (lower-case letters and digits, separated by single dots, underscores, hyphens and slashes)", clip(s))
 	}
 	return repoPath(s), nil
 }
 
 func parsePrefix(s string) (reconcile.Prefix, error) {
 	if _, rest, ok := strings.Cut(s, "://"); ok {
-		return reconcile.Prefix{}, fmt.Errorf("%q has a scheme; write %q", clip(s, 80), clip(path.Clean(rest), 80))
+		return reconcile.Prefix{}, fmt.Errorf("%q has a scheme; write %q", clip(s), clip(path.Clean(rest)))
 	}
 	return reconcile.ParsePrefix(s)
 }

@@ -235,6 +235,7 @@ func (s *state) askRemoval() []Question {
 				qs = append(qs, Question{Kind: AskHas, Repo: r, Digest: d})
 			}
 		}
+		qs = append(qs, s.askMentioned(r)...)
 		doomed := s.doomed(r)
 		if len(doomed) == 0 {
 			continue
@@ -249,6 +250,7 @@ func (s *state) askRemoval() []Question {
 				for _, m := range tree.Manifests {
 					digests = append(digests, m.Digest)
 				}
+				qs = append(qs, s.askParts(r, x, digests)...)
 			} else {
 				qs = append(qs, s.nextTree(r, x)...)
 			}
@@ -267,6 +269,38 @@ func (s *state) nextTree(r Repo, x doomed) []Question {
 	qs := doomedQuestions(r, x)
 	if held, _ := s.holds(Image{r, x.digest}); held || !s.o.asked(qs[0]) {
 		return qs[:1]
+	}
+	return qs
+}
+
+// askMentioned asks whether the records that are left of a digest that shall be gone are ours.
+func (s *state) askMentioned(r Repo) []Question {
+	if len(s.d.Signers) == 0 {
+		return nil
+	}
+	var qs []Question
+	gone := s.maybeHeld(r)
+	for _, v := range s.d.Revoked {
+		if slices.Contains(v.Repos, r) {
+			gone = append(gone, v.Digest)
+		}
+	}
+	for _, d := range gone {
+		if held, known := s.holds(Image{r, d}); known && !held && s.mentioned(r, d) {
+			qs = append(qs, Question{Kind: AskRecords, Repo: r, Digest: d})
+		}
+	}
+	return qs
+}
+
+// askParts asks which parts are left of an image whose root an interrupted deletion has taken.
+func (s *state) askParts(r Repo, x doomed, parts []Digest) []Question {
+	if held, _ := s.holds(Image{r, x.digest}); held {
+		return nil
+	}
+	var qs []Question
+	for _, d := range parts {
+		qs = append(qs, Question{Kind: AskHas, Repo: r, Digest: d})
 	}
 	return qs
 }

@@ -212,6 +212,13 @@ func TestCases(t *testing.T) {
 		{name: "a revoked digest is deleted at once with its records", change: func(w *world, d *Desired) {
 			revoke(w, d)
 		}, kinds: "delete 2"},
+		{name: "records of others about a digest that is gone are no reason to delete it again", change: func(w *world, d *Desired) {
+			revoke(w, d)
+			run := *d
+			Reconcile(context.Background(), run, Observed{}, w.sensors(), w.effects(), now)
+			gone := Image{repo("eu.example.com/approved/nginx"), d.Revoked[0].Digest}
+			w.records[gone] = []Record{{Statement: Statement{Subject: gone.Digest}, Problem: "signed by another key"}}
+		}, kinds: empty},
 		{name: "what is absent loses its tags first", change: func(w *world, d *Desired) {
 			d.Prune.Absent = true
 			old := d.Wants[0]

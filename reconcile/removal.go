@@ -49,8 +49,17 @@ func (s *state) roots(r Repo, all []doomed) []doomed {
 	return slices.DeleteFunc(all, func(x doomed) bool { return parts[x.digest] })
 }
 
-// leftover tells whether records still speak about a digest that is gone: its deletion was interrupted.
+// leftover tells whether records of ours still speak about a digest that is gone: its deletion was interrupted.
 func (s *state) leftover(r Repo, d Digest) bool {
+	if !s.mentioned(r, d) {
+		return false
+	}
+	ours, _ := s.records(Image{r, d})
+	return len(ours) > 0
+}
+
+// mentioned tells whether a record's tag names a digest.
+func (s *state) mentioned(r Repo, d Digest) bool {
 	tags, _ := s.tags(r)
 	for t := range tags {
 		if subject, ok := t.Subject(); ok && subject == d {
@@ -332,52 +341,61 @@ func (s *state) deletes(r Repo, x doomed, gone []doomed, b *builder) bool {
 		})
 		return false
 	}
-	manifests := []Digest{x.digest}
-	if tree, ok := s.doomedTree(r, x); ok {
-		for _, m := range slices.Backward(tree.Manifests) {
-			if m.Digest != x.digest && !shared[m.Digest] {
-				manifests = append(manifests, m.Digest)
-			}
-		}
-	} else if held, _ := s.holds(Image{r, x.digest}); held {
-		return false
+	held, _ := s.holds(Image{r, x.digest})
+	tree, known := s.doomedTree(r, x)
+	if held && !known {
+		return false // a gap says why
 	}
-	remove, ok := s.removals(r, manifests)
-	if !ok {
+	var parts []Digest
+	for _, m := range slices.Backward(tree.Manifests) {
+		if m.Digest != x.digest && !shared[m.Digest] {
+			parts = append(parts, m.Digest)
+		}
+	}
+	remove, ok := s.removals(r, x.digest, parts)
+	if !ok || len(remove) == 0 {
 		return false
 	}
 	b.add(Action{Kind: Delete, Title: x.title, Digest: x.digest, To: r, Remove: remove, Drops: s.drops(r, x.digest), Reason: x.reason, Origin: x.origin})
 	return true
 }
 
-// removals orders the manifests of an image with their records. The root goes first, since registries refuse to delete what an index
-// names, and its own records go last: while they are there, an interrupted deletion can be seen and is ended by the next run.
-func (s *state) removals(r Repo, manifests []Digest) ([]Removal, bool) {
-	var out, last []Removal
-	for i, m := range manifests {
-		out = append(out, Removal{Digest: m})
-		if len(s.d.Signers) == 0 {
-			continue
+// removals orders what is left of an image and its records. The root goes first, since registries refuse to delete what an index names, and
+// its own records go last: while they are there, an interrupted deletion can be seen and is ended by the next run.
+func (s *state) removals(r Repo, root Digest, parts []Digest) ([]Removal, bool) {
+	var out []Removal
+	whole, _ := s.holds(Image{r, root})
+	if whole {
+		out = append(out, Removal{Digest: root})
+	}
+	for _, d := range parts {
+		if left, _ := s.holds(Image{r, d}); whole || left {
+			out = append(out, Removal{Digest: d})
 		}
-		records, ok := s.records(Image{r, m})
+		records, ok := s.recordsAt(r, d)
 		if !ok {
 			return nil, false
 		}
-		seen := map[Digest]bool{}
-		for _, rec := range records {
-			if seen[rec.At] {
-				continue
-			}
-			seen[rec.At] = true
-			if i == 0 {
-				last = append(last, Removal{rec.At, m})
-			} else {
-				out = append(out, Removal{rec.At, m})
-			}
+		out = append(out, records...)
+	}
+	last, ok := s.recordsAt(r, root)
+	return append(out, last...), ok
+}
+
+// recordsAt lists the manifests that hold our records about a digest. Those of others are left alone.
+func (s *state) recordsAt(r Repo, subject Digest) ([]Removal, bool) {
+	if len(s.d.Signers) == 0 {
+		return nil, true
+	}
+	records, ok := s.records(Image{r, subject})
+	var out []Removal
+	for _, rec := range records {
+		if x := (Removal{rec.At, subject}); !slices.Contains(out, x) {
+			out = append(out, x)
 		}
 	}
-	sortBy(last, func(r Removal) string { return r.Digest.s })
-	return append(out, last...), true
+	sortBy(out, func(x Removal) string { return x.Digest.s })
+	return out, ok
 }
 
 // shared returns everything that what stays in a repository consists of. It isn't ok if any of that could not be read.

@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
@@ -217,9 +218,12 @@ type killer struct {
 	at     int // -1: never
 	kill   func()
 	before func() // called before each write
+	active sync.WaitGroup
 }
 
 func (k *killer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	k.active.Add(1)
+	defer k.active.Done()
 	write := (r.Method == http.MethodPut || r.Method == http.MethodDelete) && strings.Contains(r.URL.Path, "/manifests/")
 	if write {
 		k.mu.Lock()
@@ -284,6 +288,7 @@ func TestInvariant7KilledAtAnyWriteAndRunAgain(t *testing.T) {
 		if err := cmd.Run(); err == nil {
 			t.Fatalf("write %d: the process was not killed", n)
 		}
+		k.active.Wait() // what was on its way when the process died
 		k.arm(-1, nil)
 		for tag, digest := range tags(t, w.eu, "approved/web") {
 			if bad := w.unsigned(w.eu, "approved/web", digest); bad != nil {
@@ -362,7 +367,8 @@ func TestInvariant7AnOldCommitRacingANewerOne(t *testing.T) {
 	w.run(0, "reconcile")
 	close(release)
 	e := <-old
-	if exit, ok := e.err.(*exec.ExitError); !ok || exit.ExitCode() != 4 || !strings.Contains(string(e.out), "the catalog has moved on") {
+	var exit *exec.ExitError
+	if !errors.As(e.err, &exit) || exit.ExitCode() != 4 || !strings.Contains(string(e.out), "the catalog has moved on") {
 		t.Errorf("the old run: %v\n%s", e.err, e.out)
 	}
 	if got := fmt.Sprint(tags(t, w.eu, "approved/web")); got != fmt.Sprintf("map[1.1:%s stable:%s]", two, two) {

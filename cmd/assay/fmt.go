@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -47,18 +48,41 @@ func runFmt(io stdio, o fmtOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	changed := false
-	for _, name := range files {
+	changed, failed := false, false
+	for _, name := range files { // one bad file stops none of the others
 		c, err := fmtFile(io, o, name)
 		if err != nil {
-			return err
+			failed = true
+			if !errors.As(err, new(exit)) {
+				fmt.Fprintln(io.err, "assay: "+err.Error())
+			}
 		}
 		changed = changed || c
 	}
-	if changed && o.check {
+	switch {
+	case failed:
+		return exit(exitError)
+	case changed && o.check:
 		return exit(exitChanges)
 	}
 	return nil
+}
+
+// longFlags lets people write fmt's flags with one dash, as they do with terraform fmt.
+func longFlags(args []string) []string {
+	if len(args) == 0 || args[0] != "fmt" {
+		return args
+	}
+	out := slices.Clone(args)
+	for i, a := range out {
+		if a == "--" {
+			break
+		}
+		if a == "-check" || a == "-diff" {
+			out[i] = "-" + a
+		}
+	}
+	return out
 }
 
 // catalogFiles lists the catalog's files among and below the given names, the way Load finds them: hidden folders and links are passed over.

@@ -34,7 +34,7 @@ func main() {
 
 func run(ctx context.Context, args []string, io stdio) int {
 	root := newRoot(io)
-	root.SetArgs(args)
+	root.SetArgs(longFlags(args))
 	err := root.ExecuteContext(ctx)
 	var code exit
 	switch {

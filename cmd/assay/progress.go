@@ -9,27 +9,26 @@ import (
 	"github.com/cheggaaa/pb/v3"
 
 	"github.com/assay-oci/assay/reconcile"
-	"github.com/assay-oci/assay/reconcile/registry"
 )
 
 // progress tells on stderr how far a run is: a bar at a terminal, a line for each action elsewhere. It may be used concurrently.
 type progress struct {
 	mu    sync.Mutex
 	w     io.Writer
-	bar   *pb.ProgressBar // nil where there is no terminal
-	blobs map[string]registry.Event
+	bar   *pb.ProgressBar  // nil where there is no terminal
+	blobs map[string]int64 // bytes of each blob that have moved
 }
 
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, blobs: map[string]registry.Event{}}
+	p := &progress{w: w, blobs: map[string]int64{}}
 	if terminal(w) {
 		p.bar = pb.New64(0).SetTemplateString(`{{ string . "note" }} {{ bar . }} {{ counters . }} {{ speed . }}`).Set(pb.Bytes, true).SetWriter(w)
 	}
 	return p
 }
 
-// moved is told how far a blob is on its way to a registry.
-func (p *progress) moved(e registry.Event) {
+// moved is told how many bytes of a blob, of how many, have reached a registry.
+func (p *progress) moved(to reconcile.Image, done, total int64) {
 	if p.bar == nil {
 		return
 	}
@@ -38,13 +37,12 @@ func (p *progress) moved(e registry.Event) {
 	if !p.bar.IsStarted() {
 		p.bar.Start()
 	}
-	key := e.To.String() + "@" + e.Digest.String()
-	before, seen := p.blobs[key]
+	before, seen := p.blobs[to.String()]
 	if !seen {
-		p.bar.AddTotal(e.Total)
+		p.bar.AddTotal(total)
 	}
-	p.bar.Add64(e.Done - before.Done)
-	p.blobs[key] = e
+	p.bar.Add64(done - before)
+	p.blobs[to.String()] = done
 }
 
 // asking is told what is read next.

@@ -4,7 +4,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/mattn/go-isatty"
+	"golang.org/x/term"
 )
 
 // Rules of the terminal: data goes to stdout, progress and messages to stderr. Messages begin in lower case and have no full stop.
@@ -19,7 +19,7 @@ type stdio struct {
 
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func coloured(w io.Writer) bool {

@@ -83,7 +83,9 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 	observed := reconcile.Observed{Unable: unable(a.cache, time.Now())}
 	blobs := &blobSource{}
 	a.reader = registry.NewReader(registry.Options{
-		CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure, Blobs: blobs, Progress: a.progress.moved,
+		CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure, Blobs: blobs, Progress: func(e registry.Event) {
+			a.progress.moved(reconcile.Image{Repo: e.To, Digest: e.Digest}, e.Done, e.Total)
+		},
 	})
 	blobs.Blobs = a.reader
 	s := reconcile.Sensors{Inventory: a.reader, Content: a.reader, History: a, Asking: a.progress.asking}

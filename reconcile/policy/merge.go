@@ -59,8 +59,7 @@ func merge(vs []verdict) []merged {
 // united puts the reports that share an identifier into one group.
 func united(reports []report) [][]report {
 	parent := map[string]string{}
-	var find func(string) string
-	find = func(id string) string {
+	find := func(id string) string {
 		for parent[id] != id {
 			parent[id] = parent[parent[id]]
 			id = parent[id]

@@ -201,3 +201,57 @@ func TestRedirectsToPlainHTTPAreRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A host that a registry redirects to may ask for its own token. It gets none of the registry's credentials, and can't send us anywhere
+// with them.
+func TestARedirectedReadIsAuthenticatedWhereItGoes(t *testing.T) {
+	behind := registrytest.New(t, registrytest.Distribution)
+	image := behind.Push("app", registrytest.Image("amd64", registrytest.Layer(1, 10)), "1")
+	guard := guarded(&registrytest.Guard{Anonymous: true})
+	behind.Protect(guard)
+	front := registrytest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, _, ok := r.BasicAuth(); !ok || user != "robot" {
+			says(401, jsonType, "", "WWW-Authenticate", `Basic realm="x"`)(w, r)
+			return
+		}
+		http.Redirect(w, r, "http://"+behind.Host+r.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	r := registry.NewReader(registry.Options{Keychain: &keys{host: front.Host}})
+	if _, err := r.Tree(t.Context(), reconcile.Image{Repo: front.Repo("app"), Digest: image.Digest}); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range behind.Requests() {
+		if q.Kind == "token" && q.Authorized {
+			t.Error("the other host's token server got credentials")
+		}
+	}
+	if front.Count("", "token") != 0 || len(guard.Issued()) == 0 {
+		t.Errorf("tokens %v", guard.Issued())
+	}
+}
+
+func TestARedirectCannotNameATokenServerForTheRegistry(t *testing.T) {
+	var mu sync.Mutex
+	var leaked []string
+	var thief *registrytest.Server
+	thief = registrytest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if a := r.Header.Get("Authorization"); strings.HasPrefix(a, "Basic") {
+			leaked = append(leaked, a)
+		}
+		says(401, jsonType, "{}", "WWW-Authenticate", `Bearer realm="http://`+thief.Host+`/token",service="x",scope="repository:app:pull"`)(w, r)
+	}))
+	s := registrytest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://"+thief.Host+r.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	r := registry.NewReader(registry.Options{Keychain: &keys{host: s.Host}, Patience: 2})
+	for range 2 {
+		if _, err := r.Tags(t.Context(), s.Repo("app")); err == nil {
+			t.Error("no error")
+		}
+	}
+	if len(leaked) > 0 {
+		t.Errorf("the other host got %v", leaked)
+	}
+}

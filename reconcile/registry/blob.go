@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/assay-oci/assay/reconcile"
@@ -57,16 +58,18 @@ func (r *Reader) hasBlob(ctx context.Context, repo reconcile.Repo, d reconcile.D
 	return !isHTML(a.header), nil
 }
 
-// A download reads the bytes of a blob, over more than one connection if it must.
+// A download reads the bytes of a blob, over more than one connection if it must. It may be closed while it is read.
 type download struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	client *client
 	repo   reconcile.Repo
 	blob   reconcile.Blob
-	body   io.ReadCloser
 	done   int64 // bytes handed out
 	breaks int
+
+	mu   sync.Mutex
+	body io.ReadCloser // nil while there is no connection
 }
 
 // connect starts or takes up the download. Taking up happens on behalf of an upload that holds a place, so it doesn't wait for one.
@@ -93,25 +96,40 @@ func (d *download) connect(urgent bool) error {
 		_ = resp.Body.Close()
 		return refuse("%s sends %d bytes, but the manifest says %d", d.repo.Host(), resp.ContentLength, rest)
 	}
-	d.body = resp.Body
 	if d.done > 0 && resp.StatusCode == http.StatusOK { // it can't send parts
-		if _, err := io.CopyN(io.Discard, d.body, d.done); err != nil {
+		if _, err := io.CopyN(io.Discard, resp.Body, d.done); err != nil {
+			_ = resp.Body.Close()
 			return withoutURL(err)
 		}
 	}
+	d.use(resp.Body)
 	return nil
 }
 
-var errStalled = errors.New("no bytes came for a long time")
+// use sets the connection that is read from, and closes the one before.
+func (d *download) use(body io.ReadCloser) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.body != nil {
+		_ = d.body.Close()
+	}
+	if d.body = body; body != nil && d.ctx.Err() != nil { // closed meanwhile
+		_ = body.Close()
+	}
+}
+
+func (d *download) current() io.ReadCloser { d.mu.Lock(); defer d.mu.Unlock(); return d.body }
 
 func (d *download) Read(p []byte) (int, error) {
 	for {
-		if d.body == nil {
+		body := d.current()
+		if body == nil {
 			if err := d.connect(true); err != nil {
 				return 0, fmt.Errorf("read blob %s of %s: %w", d.blob.Digest, d.repo, notFound(err))
 			}
+			continue
 		}
-		n, err := d.read(p)
+		n, err := readSoon(body, p)
 		d.done += int64(n)
 		if n > 0 {
 			return n, nil
@@ -122,8 +140,7 @@ func (d *download) Read(p []byte) (int, error) {
 		if err == nil {
 			continue
 		}
-		_ = d.body.Close()
-		d.body = nil
+		d.use(nil)
 		if d.ctx.Err() != nil {
 			return 0, context.Cause(d.ctx)
 		}
@@ -136,19 +153,16 @@ func (d *download) Read(p []byte) (int, error) {
 	}
 }
 
-// read reads from the connection, which is broken off if nothing comes.
-func (d *download) read(p []byte) (int, error) {
-	body := d.body
+// readSoon reads from a connection, which is broken off if nothing comes.
+func readSoon(body io.ReadCloser, p []byte) (int, error) {
 	stall := time.AfterFunc(stallDeadline, func() { _ = body.Close() })
 	defer stall.Stop()
 	return body.Read(p)
 }
 
 func (d *download) Close() error {
-	defer d.cancel(nil)
-	if d.body != nil {
-		return d.body.Close()
-	}
+	d.cancel(nil)
+	d.use(nil)
 	return nil
 }
 

@@ -166,11 +166,11 @@ func (c *cache) prune() {
 	var total int64
 	_ = filepath.WalkDir(c.dir, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
-			return nil
+			return nil //nolint:nilerr // another process may have removed it; it is a cache
 		}
 		info, err := e.Info()
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // likewise
 		}
 		if strings.HasPrefix(e.Name(), ".new-") {
 			if time.Since(info.ModTime()) > time.Hour { // left by a process that was killed

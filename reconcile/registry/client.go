@@ -135,7 +135,7 @@ func (c *client) fetch(ctx context.Context, r request, most int64) (*answer, err
 func (c *client) open(ctx context.Context, r request) (*http.Response, error) {
 	var resp *http.Response
 	err := c.patiently(ctx, r, func(ctx context.Context, h *host) (err error) {
-		resp, err = c.exchange(ctx, h, r)
+		resp, err = c.exchange(ctx, h, r) //nolint:bodyclose // the caller closes it
 		return err
 	})
 	return resp, err
@@ -193,6 +193,9 @@ func (c *client) try(ctx context.Context, h *host, urgent bool, attempt func(con
 			h.limiter.troubled(started, 0.5, 0)
 		} else {
 			h.limiter.done()
+		}
+		if status.status != http.StatusUnauthorized && !passing(status.status) {
+			h.auth.welcomed() // also "not found" is an answer to someone unknown
 		}
 	case mayPass(ctx, err):
 		h.limiter.troubled(started, 0.7, 0)
@@ -257,11 +260,17 @@ func (c *client) exchange(ctx context.Context, h *host, r request) (*http.Respon
 		if slices.Contains(r.answers, resp.StatusCode) {
 			return resp, nil
 		}
-		if resp.StatusCode == http.StatusUnauthorized && h.auth.refused(resp, sent, r.scopes) && !second && r.stream == nil {
+		who := h.name
+		if !sameHost(resp.Request.URL, &h.base) {
+			if other, answered := c.elsewhere(ctx, r, resp); answered {
+				return other, nil
+			}
+			who = resp.Request.URL.Host
+		} else if resp.StatusCode == http.StatusUnauthorized && h.auth.refused(resp, sent, r.scopes) && !second && r.stream == nil {
 			drain(resp)
 			continue
 		}
-		status := newStatusError(h.name, resp)
+		status := newStatusError(who, resp)
 		drain(resp)
 		if rest := retryAfter(resp.Header, time.Now()); rest > 0 && passing(resp.StatusCode) {
 			return nil, &waitError{status, rest}
@@ -314,32 +323,3 @@ func drain(resp *http.Response) {
 }
 
 func sameHost(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
-
-// checkRedirect follows registries that keep their blobs elsewhere, and keeps credentials from going there.
-func (c *client) checkRedirect(req *http.Request, via []*http.Request) error {
-	from := via[0].URL
-	if len(via) > 5 {
-		return refuse("%s redirects again and again", from.Host)
-	}
-	if sameHost(req.URL, from) {
-		return nil
-	}
-	req.Header.Del("Authorization")
-	if req.Method != http.MethodGet && req.Method != http.MethodHead {
-		return refuse("%s redirects a write to another host, which is not followed", from.Host)
-	}
-	return c.mayVisit(from, req.URL)
-}
-
-// mayVisit refuses addresses that a registry has no business to send us to.
-func (c *client) mayVisit(from, to *url.URL) error {
-	switch {
-	case to.Scheme != "https" && !(to.Scheme == "http" && c.options.plain(to.Host)):
-		return refuse("%s refers to %q, which is not https", from.Host, printable(to.Host, 80))
-	case to.User != nil:
-		return refuse("%s refers to an address with a password in it", from.Host)
-	case !isLoopback(from.Host) && isLocalOnly(to.Host):
-		return refuse("%s refers to %q, an address of this machine", from.Host, printable(to.Host, 80))
-	}
-	return nil
-}

@@ -115,6 +115,11 @@ func (w *Writer) amend(ctx context.Context, subject reconcile.Image, change func
 			return w.dropList(ctx, subject, was)
 		}
 		written, err := w.writeList(ctx, subject, m)
+		if unknownPart(err) { // somebody has deleted a record and left it on the list
+			if m.Manifests, err = w.present(ctx, subject.Repo, m.Manifests); err == nil {
+				written, err = w.writeList(ctx, subject, m)
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -122,6 +127,27 @@ func (w *Writer) amend(ctx context.Context, subject reconcile.Image, change func
 			return err
 		}
 	}
+}
+
+// unknownPart tells whether a registry refuses an index because it doesn't hold what the index names.
+func unknownPart(err error) bool {
+	status, ok := statusOf(err)
+	return ok && status.has("MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN")
+}
+
+// present keeps the descriptors of what the repository holds.
+func (w *Writer) present(ctx context.Context, repo reconcile.Repo, list []descriptor) ([]descriptor, error) {
+	var out []descriptor
+	for _, d := range list {
+		at, err := w.head(ctx, repo, d.Digest.String())
+		if err != nil {
+			return nil, err
+		}
+		if !at.IsZero() {
+			out = append(out, d)
+		}
+	}
+	return out, nil
 }
 
 func (w *Writer) writeList(ctx context.Context, subject reconcile.Image, m manifest) (reconcile.Digest, error) {

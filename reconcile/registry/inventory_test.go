@@ -5,10 +5,12 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/assay-oci/assay/reconcile"
 	"github.com/assay-oci/assay/reconcile/registry"
@@ -147,6 +149,34 @@ func TestACatalogThatCannotBeReadWholeIsAnError(t *testing.T) {
 				t.Errorf("no error, repositories %v", repos)
 			}
 		})
+	}
+}
+
+// While nothing is known of a host, requests wait for the first one's answer. "Not found" is an answer.
+func TestMissingRepositoriesAreAskedForAtTheSameTime(t *testing.T) {
+	s := registrytest.New(t, registrytest.Distribution)
+	var running, most atomic.Int64
+	slow := registrytest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer running.Add(-1)
+		if n := running.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		time.Sleep(5 * time.Millisecond) // an answer takes its time
+		s.Traffic.ServeHTTP(w, r)
+	}))
+	r := reader()
+	var group errgroup.Group
+	for i := range 30 {
+		group.Go(func() error {
+			_, err := r.Tags(t.Context(), slow.Repo(fmt.Sprint("none", i)))
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if most.Load() < 8 {
+		t.Errorf("at most %d requests were under way", most.Load())
 	}
 }
 

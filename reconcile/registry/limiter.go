@@ -18,6 +18,7 @@ type limiter struct {
 	best    time.Duration // the quickest answer
 	shrunk  time.Time
 	resume  time.Time // no request starts before
+	refused float64   // recent share of answers by which the host said that it has enough
 }
 
 const (
@@ -95,6 +96,7 @@ func (l *limiter) answered(took time.Duration) {
 	if l.best == 0 || took < l.best {
 		l.best = took
 	}
+	l.refused *= 0.8
 	full := l.running >= int(l.limit)
 	if full && took <= 4*l.best+20*time.Millisecond {
 		if l.starts {
@@ -109,7 +111,7 @@ func (l *limiter) answered(took time.Duration) {
 }
 
 // troubled gives the place back after trouble that more patience may cure. The bound shrinks once for all requests that were under
-// way at the same time. Nothing starts for the given time.
+// way at the same time. If the host asks for rest, and not just for once, nothing starts for so long.
 func (l *limiter) troubled(started time.Time, factor float64, rest time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,7 +120,10 @@ func (l *limiter) troubled(started time.Time, factor float64, rest time.Duration
 		l.limit = max(1, l.limit*factor)
 		l.shrunk, l.starts = now, false
 	}
-	if until := now.Add(rest); rest > 0 && until.After(l.resume) {
+	if rest > 0 {
+		l.refused += (1 - l.refused) * 0.2
+	}
+	if until := now.Add(rest); l.refused > 0.3 && until.After(l.resume) {
 		l.resume = until
 	}
 	l.running--

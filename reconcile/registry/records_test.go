@@ -313,3 +313,31 @@ func TestReferrersAreReadPageByPage(t *testing.T) {
 		t.Errorf("%d records, %v", len(records), err)
 	}
 }
+
+func TestAListThatNamesWhatIsGoneHeals(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *registrytest.Server) {
+		image := s.Push("app", registrytest.Image("amd64", registrytest.Layer(1, 10)), "1")
+		w := writer(registry.Options{})
+		if err := w.Place(t.Context(), bundle(image.Digest, 1), image.Repo); err != nil {
+			t.Fatal(err)
+		}
+		found, err := w.Attached(t.Context(), image)
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%v, %v", found, err)
+		}
+		// as another tool deletes it: the list still names it
+		if err := w.Delete(t.Context(), reconcile.Image{Repo: image.Repo, Digest: found[0].At}, reconcile.Digest{}); err != nil {
+			t.Fatal(err)
+		}
+		fresh := writer(registry.Options{})
+		if left, err := fresh.Attached(t.Context(), image); err != nil || len(left) != 0 {
+			t.Fatalf("a record that is gone: %v, %v", left, err)
+		}
+		if err := fresh.Place(t.Context(), bundle(image.Digest, 2), image.Repo); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := writer(registry.Options{}).Attached(t.Context(), image); err != nil || len(now) != 1 {
+			t.Errorf("%v, %v", now, err)
+		}
+	})
+}

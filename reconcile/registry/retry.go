@@ -21,6 +21,8 @@ const (
 	stallDeadline = 90 * time.Second
 )
 
+var errStalled = errors.New("nothing moved for a long time")
+
 // backoff returns the delay after so many failed attempts (from 1), half of it random.
 func backoff(failed int) time.Duration {
 	d := firstDelay << min(failed-1, 10)

@@ -68,6 +68,12 @@ func (w *Writer) Delete(ctx context.Context, image reconcile.Image, subject reco
 	if why := CannotDelete(image.Repo.Host()); why != "" {
 		return fail(fmt.Errorf("%w: %s", reconcile.ErrUnsupported, why))
 	}
+	if !subject.IsZero() {
+		// First the list: an index may not name what is gone, and a run that ends in between leaves no such list behind.
+		if err := w.unlist(ctx, reconcile.Image{Repo: image.Repo, Digest: subject}, image.Digest); err != nil {
+			return fail(fmt.Errorf("take it off the list of records about %s: %w", subject, err))
+		}
+	}
 	req := to(http.MethodDelete, image.Repo, "manifests/"+image.Digest.String(), remove, http.StatusAccepted, http.StatusOK, http.StatusNoContent)
 	_, err := w.client.fetch(ctx, req, maxManifest)
 	if status, ok := statusOf(err); ok {
@@ -85,9 +91,6 @@ func (w *Writer) Delete(ctx context.Context, image reconcile.Image, subject reco
 	w.seen.forget(image)
 	if subject.IsZero() {
 		return nil
-	}
-	if err := w.unlist(ctx, reconcile.Image{Repo: image.Repo, Digest: subject}, image.Digest); err != nil {
-		return fail(fmt.Errorf("take it off the list of records about %s: %w", subject, err))
 	}
 	if err := w.dropTag(ctx, image.Repo, legacyTag(subject), image.Digest); err != nil {
 		return fail(fmt.Errorf("remove its tag %s: %w", legacyTag(subject), err))

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/assay-oci/assay/reconcile"
@@ -129,15 +132,6 @@ type parcel struct {
 // send uploads a blob in one request (OCI distribution specification v1.1, "POST then PUT"), as often as it takes.
 func (w *Writer) send(ctx context.Context, p parcel, session *url.URL) error {
 	for failed := 1; ; failed++ {
-		if session == nil {
-			a, err := w.client.fetch(ctx, to(http.MethodPost, p.to, "blobs/uploads/", push, http.StatusAccepted), maxManifest)
-			if err != nil {
-				return err
-			}
-			if session, err = w.session(a.url, a.header); err != nil {
-				return err
-			}
-		}
 		rest, err := w.sendOnce(ctx, p, session)
 		if err == nil {
 			return nil
@@ -147,7 +141,8 @@ func (w *Writer) send(ctx context.Context, p parcel, session *url.URL) error {
 			status.has("BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN")) {
 			again, most = true, 3 // the token or the session has expired
 		}
-		if errors.Is(err, errSource) || !again || failed >= most {
+		var final *finalError
+		if errors.As(err, &final) || !again || failed >= most {
 			return err
 		}
 		if sleep(ctx, max(rest, backoff(failed))) != nil {
@@ -157,10 +152,12 @@ func (w *Writer) send(ctx context.Context, p parcel, session *url.URL) error {
 	}
 }
 
-// errSource marks trouble with reading, which the reader has tried to overcome itself.
-var errSource = errors.New("the blob can't be read")
+// A finalError is trouble around an upload that was overcome as far as possible before it got here.
+type finalError struct{ error }
 
-// sendOnce makes one attempt to upload, from the blob's beginning.
+func (e *finalError) Unwrap() error { return e.error }
+
+// sendOnce makes one attempt to upload, from the blob's beginning, to a session or a new one. While that is opened, the blob is too.
 func (w *Writer) sendOnce(ctx context.Context, p parcel, session *url.URL) (time.Duration, error) {
 	where, leave, err := w.origin(ctx, p)
 	if err != nil {
@@ -173,11 +170,37 @@ func (w *Writer) sendOnce(ctx context.Context, p parcel, session *url.URL) (time
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	source, err := w.openBlob(ctx, where, p)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", errSource, err)
+	var opening sync.WaitGroup
+	var source io.ReadCloser
+	var unread error
+	opening.Go(func() { source, unread = w.openBlob(ctx, where, p) })
+	if session == nil {
+		session, err = w.start(ctx, p.to)
 	}
-	defer source.Close()
+	opening.Wait()
+	if source != nil {
+		defer source.Close()
+	}
+	if err == nil && unread != nil {
+		err = unread
+	}
+	if err != nil {
+		return 0, &finalError{err}
+	}
+	return w.transfer(ctx, p, source, session)
+}
+
+// start opens an upload session.
+func (w *Writer) start(ctx context.Context, repo reconcile.Repo) (*url.URL, error) {
+	a, err := w.client.fetch(ctx, to(http.MethodPost, repo, "blobs/uploads/", push, http.StatusAccepted), maxManifest)
+	if err != nil {
+		return nil, err
+	}
+	return w.session(a.url, a.header)
+}
+
+// transfer sends a blob to a session.
+func (w *Writer) transfer(ctx context.Context, p parcel, source io.Reader, session *url.URL) (time.Duration, error) {
 	h, err := w.client.host(p.to.Host())
 	if err != nil {
 		return 0, err
@@ -185,7 +208,7 @@ func (w *Writer) sendOnce(ctx context.Context, p parcel, session *url.URL) (time
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	body := &uploading{from: source, event: Event{To: p.to, Digest: p.blob.Digest, Total: p.blob.Size}, progress: w.progress,
-		stall: time.AfterFunc(stallDeadline, func() { cancel(errStalled) })}
+		stall: time.AfterFunc(math.MaxInt64, func() { cancel(errStalled) })} // set once it begins
 	defer body.stall.Stop()
 
 	req := to(http.MethodPut, p.to, "", push, http.StatusCreated, http.StatusNoContent)
@@ -195,8 +218,8 @@ func (w *Writer) sendOnce(ctx context.Context, p parcel, session *url.URL) (time
 		req.stream = http.NoBody
 		_, _ = io.Copy(io.Discard, body) // verifies it
 	}
-	if body.err != nil {
-		return 0, fmt.Errorf("%w: %w", errSource, body.err)
+	if err := body.unread(); err != nil {
+		return 0, err
 	}
 	rest, err := w.client.try(ctx, h, false, func(ctx context.Context, h *host) error {
 		resp, err := w.client.exchange(ctx, h, req)
@@ -205,8 +228,10 @@ func (w *Writer) sendOnce(ctx context.Context, p parcel, session *url.URL) (time
 		}
 		return err
 	})
-	if err != nil && body.err != nil {
-		return 0, fmt.Errorf("%w: %w", errSource, body.err)
+	if err != nil {
+		if unread := body.unread(); unread != nil {
+			return 0, unread
+		}
 	}
 	if err == nil && p.content == nil {
 		w.held.landed(p.to, p.blob.Digest) // before leave: who waits for the source then reads it here
@@ -256,13 +281,14 @@ func (w *Writer) openBlob(ctx context.Context, where reconcile.Repo, p parcel) (
 	return r, err
 }
 
-// uploading is the body of an upload. It tells how far it is, and breaks the upload off when nothing moves.
+// uploading is the body of an upload. It tells how far it is, and breaks the upload off when nothing moves. The transport may still read
+// from it for a moment after the request has ended.
 type uploading struct {
 	from     io.Reader
 	event    Event
 	progress func(Event)
 	stall    *time.Timer
-	err      error
+	failed   atomic.Pointer[error]
 }
 
 func (u *uploading) Read(p []byte) (int, error) {
@@ -276,7 +302,15 @@ func (u *uploading) Read(p []byte) (int, error) {
 		u.stall.Stop()
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		u.err = err
+		u.failed.Store(&err)
 	}
 	return n, err
+}
+
+// unread returns the error with which reading ended, if it did.
+func (u *uploading) unread() error {
+	if err := u.failed.Load(); err != nil {
+		return &finalError{*err}
+	}
+	return nil
 }

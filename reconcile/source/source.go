@@ -120,8 +120,8 @@ func openRepository(dir string) (*git.Repository, string, error) {
 		return nil, "", fmt.Errorf("read the git repository: %w", err)
 	}
 	tree, err := repo.Worktree()
-	if err != nil { // bare
-		return repo, ".", nil
+	if err != nil {
+		return repo, ".", nil //nolint:nilerr // a bare repository has no working tree
 	}
 	below, err := within(tree.Filesystem.Root(), dir)
 	return repo, below, err

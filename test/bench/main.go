@@ -1,10 +1,9 @@
 // Command bench compares tools that bring images from one registry to another: requests, bytes, connections, seconds and memory, on two
 // registries of this process (CNCF distribution on folders), behind handlers that count and can disturb.
 //
-//	go run ./test/bench [-cases "M cold,L nothing"] [-tools ours,crane] [-runs 3] [-dir .cache/bench]
+//	go run ./test/bench [-cases "M cold,L nothing"] [-tools assay,crane] [-runs 3] [-dir .cache/bench]
 //
-// By default "ours" is driver, a command around package registry alone. BENCH_OURS="bin/assay … {source} {target} {list} {dir}" puts another command
-// line in its place.
+// The first tool of a table is the one that the others are compared with.
 package main
 
 import (
@@ -38,7 +37,7 @@ var scenarios = []scenario{
 	{name: "S cold, tokens", workload: "S", auth: true},
 	{name: "S cold, 2 % answer 500", workload: "S", faults: registrytest.Faults{Rate: 0.02, Kinds: []string{registrytest.Error500}}},
 	{name: "S cold, 2 % dropped", workload: "S", faults: registrytest.Faults{Rate: 0.02, Kinds: []string{registrytest.Drop}}},
-	{name: "S cold, 2 % answer 429", workload: "S", faults: registrytest.Faults{Rate: 0.02, Kinds: []string{registrytest.Error429}, RetryAfter: "1"}},
+	{name: "S cold, 2 % answer 429", workload: "S", faults: registrytest.Faults{Rate: 0.02, Kinds: []string{registrytest.Error429}}},
 	{name: "M cold", workload: "M"},
 	{name: "M nothing to do", workload: "M", target: "same"},
 	{name: "L nothing to do, 30 ms", workload: "L", target: "same", faults: registrytest.Faults{Latency: rtt}, without: []string{"skopeo"}},
@@ -48,7 +47,7 @@ var scenarios = []scenario{
 
 func main() {
 	cases := flag.String("cases", "", "beginnings of the names of the scenarios to run, separated by semicolons; empty for all")
-	names := flag.String("tools", "ours,crane,regsync,skopeo", "tools to compare")
+	names := flag.String("tools", "assay,assay+scan,crane,regsync,skopeo", "tools to compare")
 	runs := flag.Int("runs", 3, "runs of each; the median counts")
 	dir := flag.String("dir", ".cache/bench", "folder for programs and contents, kept for the next time")
 	flag.Parse()
@@ -113,7 +112,7 @@ func median(all []result) result {
 func show(s scenario, rows []result) {
 	fmt.Printf("\n%s\n", s.name)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "tool\tseconds\tto ours\trequests: source\ttarget\tMiB: source\ttarget\tconnections\tpeak MiB\tend\t")
+	fmt.Fprintln(w, "tool\tseconds\tratio\trequests: source\ttarget\tMiB: source\ttarget\tconnections\tpeak MiB\tend\t")
 	for _, r := range rows {
 		end := r.problem
 		if end == "" {

@@ -36,23 +36,11 @@ type tool struct {
 }
 
 var tools = []tool{
-	{"ours", ours},
+	{"assay", assay},
+	{"assay+scan", assayScanning},
 	{"crane", crane},
 	{"regsync", regsync},
 	{"skopeo", skopeo},
-}
-
-// ours runs the driver, or the command line in BENCH_OURS, in which {source}, {target}, {list} and {dir} are replaced.
-func ours(j job, bin string) (*exec.Cmd, error) {
-	line := os.Getenv("BENCH_OURS")
-	if line == "" {
-		return exec.Command(filepath.Join(bin, "driver"), j.source, j.target, j.list), nil
-	}
-	args := strings.Fields(line)
-	for i, a := range args {
-		args[i] = strings.NewReplacer("{source}", j.source, "{target}", j.target, "{list}", j.list, "{dir}", j.dir).Replace(a)
-	}
-	return exec.Command(args[0], args[1:]...), nil
 }
 
 func repos(j job) ([]string, error) {
@@ -110,11 +98,11 @@ func skopeo(j job, _ string) (*exec.Cmd, error) {
 		fmt.Fprintf(&b, "    %s: []\n", r)
 	}
 	file := filepath.Join(j.dir, "skopeo.yml")
-	return exec.Command("skopeo", "--insecure-policy", "sync", "--all", "--preserve-digests", "--src", "yaml", "--dest", "docker", "--dest-tls-verify=false",
+	return exec.Command("skopeo", "--insecure-policy", "sync", "--all", "--src", "yaml", "--dest", "docker", "--dest-tls-verify=false",
 		file, j.target), os.WriteFile(file, []byte(b.String()), 0o600)
 }
 
-// install builds the others and the driver, unless they are there.
+// install builds the others, unless they are there, and assay as it is now.
 func install(bin string, names []string) error {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return err
@@ -130,8 +118,9 @@ func install(bin string, names []string) error {
 			return fmt.Errorf("build %s: %w: %s", module, err, out)
 		}
 	}
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, "driver"), "github.com/assay-oci/assay/test/bench/driver").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the driver: %w: %s", err, out)
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", filepath.Join(bin, "assay"), "github.com/assay-oci/assay/cmd/assay")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build assay: %w: %s", err, out)
 	}
 	return nil
 }

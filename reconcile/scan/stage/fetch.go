@@ -11,7 +11,7 @@ import (
 	"github.com/assay-oci/assay/reconcile"
 )
 
-// fetchKey tells fetches apart. The repository is part of it, so that one that serves wrong content fails no image but its own.
+// fetchKey tells fetches apart. The repository is part of it, so that one that serves wrong content fails no image but its own: whoever wants the blob from another repository waits, and doesn't read along.
 type fetchKey struct {
 	digest reconcile.Digest
 	from   reconcile.Repo
@@ -19,10 +19,10 @@ type fetchKey struct {
 
 // A fetch writes one blob into a file that others read meanwhile.
 type fetch struct {
-	from   reconcile.Repo
 	blob   reconcile.Blob
 	cancel context.CancelFunc
 	ready  chan struct{} // closed when file is set, or when there is no room
+	ended  chan struct{} // closed when the blob has arrived, or won't
 	file   *os.File
 	closed func() // called when nobody writes or reads it any more
 
@@ -34,30 +34,29 @@ type fetch struct {
 	readers int
 }
 
-// claimFetch joins a fetch that is under way, or begins one. It returns nil if the blob has arrived in the meantime. A fetch from another
-// repository of the same registry is joined too, unless that one has failed the caller: what images share is read once. Other registries'
-// are not: a slow one would hold everybody up.
-func (s *Stage) claimFetch(ctx context.Context, from reconcile.Repo, blob reconcile.Blob, failed map[reconcile.Repo]bool) (*fetch, error) {
+// claimFetch joins a fetch that is under way, or begins one. It returns no fetch if the blob has arrived in the meantime, or if it is on its
+// way from another repository of the same registry: then other is closed when that has ended.
+func (s *Stage) claimFetch(ctx context.Context, from reconcile.Repo, blob reconcile.Blob) (_ *fetch, other <-chan struct{}, _ error) {
 	key := fetchKey{blob.Digest, from}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, errClosed
+		return nil, nil, errClosed
 	}
 	if f := s.fetches[key]; f != nil && f.blob.Size == blob.Size && f.join() {
-		return f, nil
+		return f, nil, nil
 	}
 	if info, err := os.Stat(s.blobPath(blob.Digest)); err == nil && info.Size() == blob.Size {
-		return nil, nil
+		return nil, nil, nil
 	}
-	for _, f := range s.fetches {
-		if f.blob.Digest == blob.Digest && f.blob.Size == blob.Size && f.from.Host() == from.Host() && !failed[f.from] && f.join() {
-			return f, nil
+	for k, f := range s.fetches {
+		if k != key && k.digest == blob.Digest && k.from.Host() == from.Host() && f.blob.Size == blob.Size {
+			return nil, f.ended, nil
 		}
 	}
 	// it ends with its last reader, whoever that is
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	f := &fetch{from: from, blob: blob, cancel: cancel, ready: make(chan struct{}), changed: make(chan struct{}), readers: 1}
+	f := &fetch{blob: blob, cancel: cancel, ready: make(chan struct{}), ended: make(chan struct{}), changed: make(chan struct{}), readers: 1}
 	f.closed = func() { s.unkeep(f.file) }
 	s.fetches[key] = f
 	s.running.Add(1)
@@ -71,8 +70,9 @@ func (s *Stage) claimFetch(ctx context.Context, from reconcile.Repo, blob reconc
 		}
 		s.mu.Unlock()
 		f.finish(err)
+		close(f.ended)
 	}()
-	return f, nil
+	return f, nil, nil
 }
 
 // receive reads the blob to its end and makes it part of the stage.
@@ -121,23 +121,6 @@ func (s *Stage) download(ctx context.Context, from reconcile.Repo, f *fetch) err
 		}
 		if err != nil {
 			return err
-		}
-	}
-}
-
-// arrives waits until the blob is there, verified, and tells whether it is.
-func (f *fetch) arrives(ctx context.Context) bool {
-	for {
-		f.mu.Lock()
-		done, err, changed := f.done, f.err, f.changed
-		f.mu.Unlock()
-		if done || err != nil {
-			return err == nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return false
 		}
 	}
 }

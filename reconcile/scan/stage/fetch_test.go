@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 func TestBlobIsReadOnceHoweverManyWantIt(t *testing.T) {
@@ -160,127 +161,30 @@ func TestOneRepositorysLieFailsNobodyElse(t *testing.T) {
 	wg.Wait()
 }
 
-// Two images that are staged at the same time often share a base.
-func TestBlobThatTwoRepositoriesShareIsReadOnce(t *testing.T) {
-	src := newSource()
-	content := noise(1<<20, 13)
-	blob := src.add(content)
-	g := gated(src, 1000)
-	s := newStage(t, t.TempDir(), 8<<20, src)
-	first, err := s.Open(t.Context(), repo(t, "registry.example.com/one"), blob)
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-g.reached
-	var others, opening sync.WaitGroup
-	for _, name := range []string{"two", "two", "three"} {
-		opening.Add(1)
-		others.Go(func() {
-			opening.Done()
-			if got, err := read(t, s, repo(t, "registry.example.com/"+name), blob); err != nil || !bytes.Equal(got, content) {
-				t.Errorf("%s: %v", name, err)
-			}
-		})
-	}
-	opening.Wait()
-	close(g.open)
-	if got, err := io.ReadAll(first); err != nil || !bytes.Equal(got, content) {
-		t.Error(err)
-	}
-	others.Wait()
-	first.Close()
-	if n := src.count(blob); n != 1 {
-		t.Errorf("the source was read %d times, want once", n)
-	}
-}
-
-func TestBlobOfAnotherRegistryIsNotWaitedFor(t *testing.T) {
-	src := newSource()
-	content := noise(1<<20, 14)
-	blob := src.add(content)
-	slow := gated(src, 1000)
-	src.wrap = func(from reconcile.Repo, _ reconcile.Blob, r io.Reader) io.Reader {
-		if from.Host() == "slow.example.com" {
-			slow.r = r
-			return slow
-		}
-		return r
-	}
-	s := newStage(t, t.TempDir(), 8<<20, src)
-	first, err := s.Open(t.Context(), repo(t, "slow.example.com/one"), blob)
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-slow.reached
-	if got, err := read(t, s, repo(t, "registry.example.com/one"), blob); err != nil || !bytes.Equal(got, content) {
-		t.Error(err)
-	}
-	close(slow.open)
-	first.Close()
-}
-
-// Repositories that lie, or that lose their readers, cost those who waited for them nothing but time.
-func TestWhoWaitedForAnotherRepositoryInVainReadsItsOwn(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		end  func(cancel func(), lie *bool)
-	}{
-		{"it lies", func(_ func(), lie *bool) { *lie = true }},
-		{"its reader goes away", func(cancel func(), _ *bool) { cancel() }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			src := newSource()
-			content := noise(1<<20, 15)
-			blob := src.add(content)
-			g := gated(src, 1000)
-			lie := false
-			src.wrap = func(from reconcile.Repo, _ reconcile.Blob, r io.Reader) io.Reader {
-				if from.Path() != "first" {
-					return r
+func TestBlobThatRepositoriesShareIsReadOnce(t *testing.T) {
+	dir := t.TempDir()
+	one, two := repo(t, "registry.example.com/one"), repo(t, "registry.example.com/two")
+	synctest.Test(t, func(t *testing.T) {
+		src := newSource()
+		content := noise(1<<20, 12)
+		blob := src.add(content)
+		g := gated(src, 1000)
+		s := newStage(t, dir, 8<<20, src)
+		var wg sync.WaitGroup
+		for _, from := range []reconcile.Repo{one, two, one, two} {
+			wg.Go(func() {
+				if got, err := read(t, s, from, blob); err != nil || !bytes.Equal(got, content) {
+					t.Error(err)
 				}
-				g.r = r
-				return liar{g, &lie}
-			}
-			s := newStage(t, t.TempDir(), 8<<20, src)
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			first, err := s.Open(ctx, repo(t, "registry.example.com/first"), blob)
-			if err != nil {
-				t.Fatal(err)
-			}
-			<-g.reached
-			var others sync.WaitGroup
-			for _, name := range []string{"two", "three"} {
-				others.Go(func() {
-					if got, err := read(t, s, repo(t, "registry.example.com/"+name), blob); err != nil || !bytes.Equal(got, content) {
-						t.Errorf("%s: %v", name, err)
-					}
-				})
-			}
-			c.end(cancel, &lie)
-			close(g.open)
-			_, _ = io.ReadAll(first)
-			first.Close()
-			others.Wait()
-			if n := src.count(blob); n > 2 {
-				t.Errorf("the source was read %d times", n)
-			}
-		})
-	}
-}
-
-// liar changes what it reads, if it is told to before the gate opens.
-type liar struct {
-	*gate
-	lie *bool
-}
-
-func (l liar) Read(p []byte) (int, error) {
-	n, err := l.gate.Read(p)
-	if n > 0 && *l.lie {
-		p[0]++
-	}
-	return n, err
+			})
+		}
+		synctest.Wait() // all are waiting, one of them for the source
+		close(g.open)
+		wg.Wait()
+		if n := src.count(blob); n != 1 {
+			t.Errorf("it was read %d times, want once", n)
+		}
+	})
 }
 
 func TestDownloadOutlivesTheReaderThatBeganIt(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"github.com/assay-oci/assay/reconcile"
 )
 
-// Open reads a blob: from the disk if the stage holds it, else along with whoever is fetching it from that repository right now, else when
-// whoever is fetching it from another repository of that registry has it whole, else it fetches it into the stage while it is read. A blob that doesn't fit is read past the stage. The reader's last byte is followed by
+// Open reads a blob: from the disk if the stage holds it, else along with whoever is fetching it from that repository right now, else it
+// fetches it into the stage while it is read. A blob that doesn't fit is read past the stage. The reader's last byte is followed by
 // EOF only if size and digest are right; every other end is an error. The reader stops when the context ends, and must be closed.
 func (s *Stage) Open(ctx context.Context, from reconcile.Repo, blob reconcile.Blob) (io.ReadCloser, error) {
 	r, err := s.open(ctx, from, blob)
@@ -36,7 +36,6 @@ func (s *Stage) open(ctx context.Context, from reconcile.Repo, blob reconcile.Bl
 	if blob.Digest.IsZero() || blob.Size < 0 {
 		return nil, fmt.Errorf("open blob %s of %d bytes: it can't exist", blob.Digest, blob.Size)
 	}
-	failed := map[reconcile.Repo]bool{} // repositories that did not give the blob
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -45,17 +44,16 @@ func (s *Stage) open(ctx context.Context, from reconcile.Repo, blob reconcile.Bl
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return r, err
 		}
-		f, err := s.claimFetch(ctx, from, blob, failed)
+		f, other, err := s.claimFetch(ctx, from, blob)
 		switch {
 		case err != nil:
 			return nil, err
-		case f == nil:
-		case f.from == from || f.arrives(ctx):
+		case f != nil:
 			return f.follow(ctx)
-		default:
-			failed[f.from] = true
-			if err := f.leave(); err != nil {
-				return nil, err
+		case other != nil:
+			select {
+			case <-other:
+			case <-ctx.Done():
 			}
 		}
 	}
@@ -122,7 +120,7 @@ func (v *verifying) Read(p []byte) (int, error) {
 	switch {
 	case v.n > v.blob.Size:
 		n, err = 0, fmt.Errorf("blob %s: %w: it has more than %d bytes", v.blob.Digest.Short(), errContent, v.blob.Size)
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		if bad := check(v.blob, v.n, v.hash); bad != nil {
 			err = bad
 		}

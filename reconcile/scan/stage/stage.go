@@ -103,13 +103,13 @@ func (s *Stage) Stage(ctx context.Context, from reconcile.Image, manifest reconc
 		select {
 		case <-v.ready:
 		case <-ctx.Done():
-			s.dropView(manifest, v)
+			_ = s.dropView(manifest, v) // what is left of it goes with the stage
 			return reconcile.Layout{}, fmt.Errorf("stage %s: %w", manifest.Short(), ctx.Err())
 		}
 		if v.err == nil {
 			return v.layout, nil
 		}
-		s.dropView(manifest, v)
+		_ = s.dropView(manifest, v)
 		if mine || ctx.Err() != nil {
 			return reconcile.Layout{}, fmt.Errorf("stage %s: %w", reconcile.Image{Repo: from.Repo, Digest: manifest}, v.err)
 		}
