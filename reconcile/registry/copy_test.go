@@ -162,6 +162,32 @@ func TestCopyToSeveralRegistriesReadsTheSourceOnce(t *testing.T) {
 	}
 }
 
+// The next registry may ask where to read a blob at the very moment at which the first has it.
+func TestEachOfManyBlobsIsReadFromTheSourceOnceForSeveralRegistries(t *testing.T) {
+	source := registrytest.New(t, registrytest.Distribution)
+	var layers []v1.Layer
+	for i := range 100 {
+		layers = append(layers, registrytest.Layer(uint64(100+i), 200))
+	}
+	image := source.Push("app", registrytest.Image("amd64", layers...), "1")
+	source.Reset()
+	w := writer(registry.Options{})
+	var group errgroup.Group
+	for range 4 {
+		target := registrytest.New(t, registrytest.Distribution)
+		group.Go(func() error {
+			_, err := w.Copy(t.Context(), image, target.Repo("app"))
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if n := source.Count("GET", "blob"); n != 101 {
+		t.Errorf("%d blobs were read instead of 101", n)
+	}
+}
+
 func TestWhatTheTargetHoldsCostsNothing(t *testing.T) {
 	source, target := registrytest.New(t, registrytest.Distribution), registrytest.New(t, registrytest.Distribution)
 	index := registrytest.Index(true, nil, registrytest.Layer(3, 5000), registrytest.Layer(4, 5000))

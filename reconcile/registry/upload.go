@@ -71,7 +71,6 @@ func (w *Writer) bring(ctx context.Context, from, repo reconcile.Repo, b reconci
 	if err := w.send(ctx, parcel{from: from, to: repo, blob: b}, session); err != nil {
 		return 0, fmt.Errorf("write blob %s: %w", b.Digest, err)
 	}
-	w.held.landed(repo, b.Digest)
 	return sent, nil
 }
 
@@ -233,6 +232,9 @@ func (w *Writer) transfer(ctx context.Context, p parcel, source io.Reader, sessi
 		if unread := body.unread(); unread != nil {
 			return 0, unread
 		}
+	}
+	if err == nil && p.content == nil {
+		w.held.landed(p.to, p.blob.Digest) // before leave: who waits for the source then reads it here
 	}
 	return rest, err
 }
