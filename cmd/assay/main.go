@@ -40,11 +40,11 @@ func run(ctx context.Context, args []string, io stdio) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &code):
-		return int(code)
 	case ctx.Err() != nil:
 		fmt.Fprintln(io.err, "assay: interrupted; run it again to go on")
 		return exitFailed
+	case errors.As(err, &code):
+		return int(code)
 	}
 	fmt.Fprintln(io.err, "assay: "+err.Error())
 	return exitError

@@ -11,18 +11,21 @@ import (
 	"github.com/assay-oci/assay/reconcile"
 )
 
-// progress tells on stderr how far a run is: a bar at a terminal, a line for each action elsewhere. It may be used concurrently.
+// progress tells on stderr how far a run is: one line that changes and at last goes away at a terminal, a line for each action elsewhere.
+// (How much there is to do isn't known before the last batch is planned, so there is no percentage.) It may be used concurrently.
 type progress struct {
 	mu    sync.Mutex
 	w     io.Writer
 	bar   *pb.ProgressBar  // nil where there is no terminal
-	blobs map[string]int64 // bytes of each blob that have moved
+	blobs map[string]int64 // bytes that have moved of each blob on its way
+	ended int              // actions
 }
 
 func newProgress(w io.Writer) *progress {
 	p := &progress{w: w, blobs: map[string]int64{}}
 	if terminal(w) {
-		p.bar = pb.New64(0).SetTemplateString(`{{ string . "note" }} {{ bar . }} {{ counters . }} {{ speed . }}`).Set(pb.Bytes, true).SetWriter(w)
+		p.bar = pb.New64(0).SetTemplateString(`{{ counters . "%[1]s" }} {{ speed . "%s/s" "-" }}  {{ string . "note" }}`).
+			Set(pb.Bytes, true).Set(pb.CleanOnFinish, true).SetWriter(w)
 	}
 	return p
 }
@@ -34,15 +37,21 @@ func (p *progress) moved(to reconcile.Image, done, total int64) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	blob := to.String()
+	p.bar.Add64(done - p.blobs[blob])
+	if p.blobs[blob] = done; done >= total {
+		delete(p.blobs, blob)
+	}
+}
+
+// note says at a terminal what goes on.
+func (p *progress) note(format string, args ...any) {
+	note := []rune(fmt.Sprintf(format, args...))
+	room := max(p.bar.Width()-len("1023.99 MiB 1023.99 MiB/s  "), 0) // a line that wraps can't be taken away
+	p.bar.Set("note", string(note[:min(len(note), room)]))
 	if !p.bar.IsStarted() {
 		p.bar.Start()
 	}
-	before, seen := p.blobs[to.String()]
-	if !seen {
-		p.bar.AddTotal(total)
-	}
-	p.bar.Add64(done - before)
-	p.blobs[to.String()] = done
 }
 
 // asking is told what is read next.
@@ -58,7 +67,7 @@ func (p *progress) asking(qs []reconcile.Question) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
-		p.bar.Set("note", "reading "+strings.Join(parts, ", "))
+		p.note("reading %s", strings.Join(parts, ", "))
 		return
 	}
 	fmt.Fprintf(p.w, "reading %s\n", strings.Join(parts, ", "))
@@ -69,7 +78,8 @@ func (p *progress) acted(a reconcile.Action, o reconcile.Outcome) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
-		p.bar.Set("note", fmt.Sprintf("%s %s", a.Kind, a.Title))
+		p.ended++
+		p.note("%d actions, %s %s", p.ended, a.Kind, a.Title)
 		return
 	}
 	if quiet := a.Kind == reconcile.Sign || a.Kind == reconcile.Attest || a.Kind == reconcile.Place; quiet && o.Status == reconcile.Done {
@@ -98,7 +108,7 @@ func line(a reconcile.Action, o reconcile.Outcome) string {
 	return s
 }
 
-// end takes the bar away, so that the report begins on a line of its own.
+// end takes the line away, so that the report begins on a line of its own.
 func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

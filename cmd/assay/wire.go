@@ -153,7 +153,7 @@ func (a *assembly) publicKeys(ctx context.Context) (map[string]sign.PublicKey, e
 	for _, spec := range a.desired.Signers {
 		k, err := a.publicKey(ctx, spec)
 		if err != nil {
-			return nil, fmt.Errorf("signer %q: %w", spec.Name, err)
+			return nil, err
 		}
 		out[spec.Name] = k
 	}
@@ -162,7 +162,11 @@ func (a *assembly) publicKeys(ctx context.Context) (map[string]sign.PublicKey, e
 
 func (a *assembly) publicKey(ctx context.Context, spec reconcile.SignerSpec) (sign.PublicKey, error) {
 	if spec.PublicKey != "" {
-		return sign.ParsePublicKey([]byte(spec.PublicKey))
+		k, err := sign.ParsePublicKey([]byte(spec.PublicKey))
+		if err != nil {
+			return k, fmt.Errorf("signer %q: public_key: %w", spec.Name, err)
+		}
+		return k, nil
 	}
 	beside := strings.TrimSuffix(spec.Key, ".key") + ".pub"
 	if k, err := sign.ReadPublicKey(beside); err == nil {

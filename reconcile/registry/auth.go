@@ -210,7 +210,11 @@ func (a *auth) exchange(ctx context.Context, repo string, how challenge, scopes 
 			return value, lifetime, nil
 		}
 		err = tokenError(realm.Host, err)
-		if status, ok := statusOf(err); failed >= 6 || ctx.Err() != nil || ok && !passing(status.status) || !ok && !mayPass(ctx, err) {
+		status, ok := statusOf(err)
+		if ok {
+			status.login, status.at = authenticator != authn.Anonymous, a.host.RegistryStr()
+		}
+		if failed >= 6 || ctx.Err() != nil || ok && !passing(status.status) || !ok && !mayPass(ctx, err) {
 			return "", 0, fail(err)
 		}
 		if sleep(ctx, backoff(failed)) != nil {

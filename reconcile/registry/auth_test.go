@@ -137,14 +137,22 @@ func TestMissingCredentialsSayWhatToDo(t *testing.T) {
 }
 
 func TestAWrongPasswordIsNotRepeatedAndNotShown(t *testing.T) {
-	s := registrytest.New(t, registrytest.Distribution)
-	s.Protect(&registrytest.Guard{User: "robot", Password: "another"})
-	_, err := registry.NewReader(registry.Options{Keychain: &keys{host: s.Host}}).Tags(t.Context(), s.Repo("app"))
-	if err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "401") {
-		t.Error(err)
-	}
-	if n := s.Count("", "token"); n != 1 {
-		t.Errorf("the token server was asked %d times", n)
+	for name, g := range map[string]*registrytest.Guard{"basic": {Basic: true}, "tokens": {}} {
+		t.Run(name, func(t *testing.T) {
+			s := registrytest.New(t, registrytest.Distribution)
+			g.User, g.Password = "robot", "another"
+			s.Protect(g)
+			_, err := registry.NewReader(registry.Options{Keychain: &keys{host: s.Host}}).Tags(t.Context(), s.Repo("app"))
+			if err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "401") {
+				t.Error(err)
+			}
+			if !strings.Contains(err.Error(), "does not accept the user and password that were sent") {
+				t.Errorf("%v does not tell a wrong password from none", err)
+			}
+			if n := s.Count("", "token"); n > 1 {
+				t.Errorf("the token server was asked %d times", n)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ type statusError struct {
 	codes   []string // of the registry's own error format
 	message string   // the registry's words, bounded and printable
 	html    bool     // a web page instead
+	login   bool     // to a request with a user and password
+	at      string   // the registry that one logs in to, if host is its token server
 	unnamed bool     // a body without error codes
 }
 
@@ -34,8 +37,10 @@ func (e *statusError) Error() string {
 	switch {
 	case e.html:
 		b.WriteString("; it sent a web page, so this may be no registry, or a proxy stands before it")
+	case e.status == http.StatusUnauthorized && e.login:
+		b.WriteString("; it does not accept the user and password that were sent, log in again, as with: docker login " + cmp.Or(e.at, e.host))
 	case e.status == http.StatusUnauthorized:
-		b.WriteString("; log in first, as with: docker login " + e.host)
+		b.WriteString("; log in first, as with: docker login " + cmp.Or(e.at, e.host))
 	case e.status == http.StatusForbidden:
 		b.WriteString("; the credentials do not allow it")
 	case e.status == http.StatusTooManyRequests:
@@ -74,6 +79,7 @@ func statusOf(err error) (*statusError, bool) {
 // newStatusError reads the answer's body, in the error format of the OCI distribution specification v1.1, "Error Codes".
 func newStatusError(host string, resp *http.Response) *statusError {
 	e := &statusError{host: host, status: resp.StatusCode, html: isHTML(resp.Header)}
+	e.login = resp.Request != nil && strings.HasPrefix(resp.Request.Header.Get("Authorization"), "Basic ")
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	var told struct {
 		Errors []struct{ Code, Message string }

@@ -148,8 +148,8 @@ func (m *printer) unread(gaps []reconcile.Gap) {
 		return
 	}
 	m.printf("**Could not be read** (nothing below is changed):\n\n")
-	for _, g := range gaps {
-		m.printf("- %s: %s\n", code(g.Question.String()), code(g.Reason))
+	for _, s := range unread(gaps) {
+		m.printf("- %s\n", code(s))
 	}
 	m.printf("\n")
 }

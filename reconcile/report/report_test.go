@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"html"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -113,6 +115,29 @@ func TestGolden(t *testing.T) {
 				t.Errorf("%s differs; run make update-golden and read the difference\n%s", file, b.String())
 			}
 		})
+	}
+}
+
+func TestARegistryThatIsDownFillsNoScreens(t *testing.T) {
+	r := sample(t, false)
+	for i := range 100 {
+		q := reconcile.Question{Kind: reconcile.AskTags, Repo: repo(t, fmt.Sprintf("registry.eu.example.com/approved/app%d", i))}
+		r.Plan.Gaps = append(r.Plan.Gaps, reconcile.Gap{Question: q, Reason: fmt.Sprintf("list %s: connection refused", q)})
+	}
+	for name, render := range map[string]func(*bytes.Buffer) error{
+		"text":     func(b *bytes.Buffer) error { return Text(b, r, false) },
+		"markdown": func(b *bytes.Buffer) error { return Markdown(b, r) },
+	} {
+		var b bytes.Buffer
+		if err := render(&b); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(b.String(), "connection refused"); n != mostGaps {
+			t.Errorf("%s: %d gaps of one registry are written out", name, n)
+		}
+		if got := html.UnescapeString(b.String()); !strings.Contains(got, "and 90 more of registry.eu.example.com") || strings.Count(got, "the tags of registry.eu.example.com/approved/app0") != 1 {
+			t.Errorf("%s:\n%s", name, got)
+		}
 	}
 }
 

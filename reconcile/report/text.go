@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/assay-oci/assay/reconcile"
@@ -138,10 +140,46 @@ func (p *printer) gaps(gaps []reconcile.Gap) {
 		return
 	}
 	p.printf("%s\n", p.paint(bold, "Could not be read (nothing below is changed)"))
-	for _, g := range gaps {
-		p.printf("  %s %s: %s\n", p.paint(yellow, "?"), plain(g.Question.String()), plain(g.Reason))
+	for _, s := range unread(gaps) {
+		p.printf("  %s %s\n", p.paint(yellow, "?"), plain(s))
 	}
 	p.printf("\n")
+}
+
+// mostGaps is how many of one registry are written out: one that is down leaves a gap for each of its repositories.
+const mostGaps = 10
+
+func host(g reconcile.Gap) string {
+	switch q := g.Question; {
+	case q.Kind == reconcile.AskHistory:
+		return "the catalog"
+	case q.Repo.IsZero():
+		return q.Prefix.Host()
+	default:
+		return q.Repo.Host()
+	}
+}
+
+// unread says in a line for each gap what could not be read, and why.
+func unread(gaps []reconcile.Gap) []string {
+	var out []string
+	count := map[string]int{}
+	for _, g := range gaps {
+		if count[host(g)]++; count[host(g)] > mostGaps {
+			continue
+		}
+		line := g.Reason
+		if what := g.Question.String(); !strings.Contains(line, what) {
+			line = what + ": " + line
+		}
+		out = append(out, line)
+	}
+	for _, h := range slices.Sorted(maps.Keys(count)) {
+		if more := count[h] - mostGaps; more > 0 {
+			out = append(out, fmt.Sprintf("and %d more of %s (-o json names them)", more, h))
+		}
+	}
+	return out
 }
 
 func place(o reconcile.Origin) string {
