@@ -58,7 +58,7 @@ func (o *runOptions) folder() (string, error) {
 		o.cache = filepath.Join(base, "assay")
 	}
 	if err := os.MkdirAll(o.cache, 0o700); err != nil {
-		return "", fmt.Errorf("make cache folder: %w", err)
+		return "", fmt.Errorf("make cache folder: %w (--cache names another)", err)
 	}
 	return o.cache, nil
 }

@@ -92,7 +92,7 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 	if len(a.desired.Scanners) > 0 || len(a.desired.Registries) > 1 {
 		st, err := stage.New(stage.Options{Dir: filepath.Join(a.cache, "stage"), Budget: int64(a.options.stage)}, stageSource{a.reader})
 		if err != nil {
-			return s, observed, err
+			return s, observed, fmt.Errorf("%w (--cache names the folder)", err)
 		}
 		a.stage, blobs.Blobs, s.Stage = st, st, st
 		observed.Budget = st.Budget()

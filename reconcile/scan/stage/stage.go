@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/assay-oci/assay/reconcile"
@@ -38,6 +39,8 @@ type Stage struct {
 	run    string       // a directory of this Stage alone
 	alive  *flock.Flock // held as long as the directory is in use
 
+	allocate func(*os.File, int64) error // gives a file its size, and its room on the disk where the system can
+
 	running sync.WaitGroup // fetches
 
 	mu      sync.Mutex
@@ -60,7 +63,7 @@ func New(o Options, source Source) (*Stage, error) {
 		o.Limits = layer.DefaultLimits
 	}
 	s := &Stage{
-		source: source, dir: o.Dir, budget: o.Budget, limits: o.Limits,
+		source: source, dir: o.Dir, budget: o.Budget, limits: o.Limits, allocate: allocate,
 		pins: map[reconcile.Digest]int{}, fetches: map[fetchKey]*fetch{}, views: map[reconcile.Digest]*view{},
 	}
 	if err := s.prepare(); err != nil {

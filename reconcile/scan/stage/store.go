@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"syscall"
 	"time"
 
 	"github.com/assay-oci/assay/reconcile"
@@ -109,7 +110,13 @@ func (s *Stage) reserve(b reconcile.Blob) (f *os.File, err error) {
 		if err := s.makeRoom(b.Size); err != nil {
 			return err
 		}
-		f, err = s.newPartial(b)
+		if f, err = s.newPartial(b); !errors.Is(err, syscall.ENOSPC) {
+			return err
+		}
+		_ = s.makeRoom(s.budget) // evicts all that is not in use; that something is in use is no news
+		if f, err = s.newPartial(b); errors.Is(err, syscall.ENOSPC) {
+			err = fmt.Errorf("%w: its disk has no room for a blob of %d bytes; make some, or keep the stage on another disk", errNoRoom, b.Size)
+		}
 		return err
 	})
 	return f, err
@@ -148,7 +155,7 @@ func (s *Stage) newPartial(b reconcile.Blob) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.Truncate(b.Size); err != nil {
+	if err := s.allocate(f, b.Size); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	return f, nil

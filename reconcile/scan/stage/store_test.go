@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -100,6 +101,38 @@ func TestBlobLargerThanTheBudgetIsStillRead(t *testing.T) {
 	d := src.plain(content)
 	if _, err := s.Stage(t.Context(), image(t, d), d); err == nil || !strings.Contains(err.Error(), "raise the budget") {
 		t.Errorf("staging: %v", err)
+	}
+}
+
+func TestFullDiskIsNoReasonNotToCopy(t *testing.T) {
+	src := newSource()
+	s := newStage(t, t.TempDir(), 1<<20, src)
+	from := repo(t, "registry.example.com/app")
+	if _, err := read(t, s, from, src.add(noise(5000, 38))); err != nil {
+		t.Fatal(err)
+	}
+	// the disk has room for one blob
+	s.allocate = func(f *os.File, size int64) error {
+		if kept, _ := os.ReadDir(filepath.Join(s.dir, "blobs", "sha256")); len(kept) > 0 {
+			return &os.PathError{Op: "fallocate", Path: f.Name(), Err: syscall.ENOSPC}
+		}
+		return allocate(f, size)
+	}
+	second := noise(5000, 39)
+	if got, err := read(t, s, from, src.add(second)); err != nil || !bytes.Equal(got, second) {
+		t.Fatalf("where what is not in use can go: %v", err)
+	}
+	s.allocate = func(*os.File, int64) error { return syscall.ENOSPC }
+	third := noise(5000, 40)
+	if got, err := read(t, s, from, src.add(third)); err != nil || !bytes.Equal(got, third) {
+		t.Errorf("past the full disk: %v", err)
+	}
+	d := src.plain(third)
+	if _, err := s.Stage(t.Context(), image(t, d), d); !errors.Is(err, errNoRoom) || !strings.Contains(err.Error(), "its disk has no room") {
+		t.Errorf("staging: %v", err)
+	}
+	if left, _ := os.ReadDir(filepath.Join(s.run, "partial")); len(left) > 0 {
+		t.Errorf("files were left: %v", left)
 	}
 }
 
