@@ -5,6 +5,7 @@ import (
 	"io"
 	"sort"
 	"strings"
+	"unicode"
 
 	"github.com/agext/levenshtein"
 	"github.com/hashicorp/hcl/v2"
@@ -19,9 +20,38 @@ type Diagnostics struct {
 	Files map[string]*hcl.File
 }
 
-// Print writes the diagnostics with their snippets. A width of zero wraps nothing.
+// Print writes the diagnostics with their snippets. A width of zero wraps nothing. Names of files can't steer the terminal or the log: their
+// control characters become question marks. (A file whose content has any is refused, and not shown.)
 func (d *Diagnostics) Print(w io.Writer, width uint, color bool) error {
-	return hcl.NewDiagnosticTextWriter(w, d.Files, width, color).WriteDiagnostics(d.Diagnostics)
+	files := map[string]*hcl.File{}
+	for name, f := range d.Files {
+		files[visible(name)] = f
+	}
+	out := make(hcl.Diagnostics, len(d.Diagnostics))
+	for i, g := range d.Diagnostics {
+		tame := *g
+		tame.Subject, tame.Context = visibleRange(g.Subject), visibleRange(g.Context)
+		out[i] = &tame
+	}
+	return hcl.NewDiagnosticTextWriter(w, files, width, color).WriteDiagnostics(out)
+}
+
+func visibleRange(r *hcl.Range) *hcl.Range {
+	if r == nil {
+		return nil
+	}
+	tame := *r
+	tame.Filename = visible(r.Filename)
+	return &tame
+}
+
+func visible(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(name, "?"))
 }
 
 // Findings returns the diagnostics as findings of the rule "catalog", for reports. Warnings have the severity low.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // load reads a hostile catalog, and sees that it ends soon, in little memory, with a diagnostic that says what is wrong.
@@ -244,4 +246,31 @@ func (f noFolder) Open(name string) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
 	}
 	return f.MapFS.Open(name)
+}
+
+func TestWhatIsPrintedDoesNotSteerTheTerminal(t *testing.T) {
+	fsys := fstest.MapFS{
+		"organization.hcl":            {Data: []byte("scope \"acme\" {\r\n  level = \"organisation\" # \x1b[2J\xff\u202e\u0085\r\n}\r\n")},
+		"a\x1b[31m\n::error::x\r.hcl": {Data: []byte("image \"x\" {\n  sauce = \"\x1b]0;title\x07\" \n")},
+		"b\x1b[31m\u202e.hcl":         {Data: []byte("image \"y\" { sauce = 1 }\n")},
+	}
+	_, diags := LoadCommit(fsys, options)
+	var b strings.Builder
+	if err := diags.Print(&b, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	out := b.String()
+	for _, r := range out {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) || r == utf8.RuneError {
+			t.Errorf("%U is printed", r)
+		}
+	}
+	for _, want := range []string{"a?[31m?::error::x?.hcl line 2", "b?[31m?.hcl line 1", "organization.hcl line 2", "sauce"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%q", out)
+	}
 }
