@@ -1,5 +1,5 @@
 // Package report renders what a run planned and did: for people at a terminal, for a pull request, and for machines. It is pure: the same
-// report gives the same bytes. All text that comes from images, registries or pull requests passes plain or code first.
+// report gives the same bytes. All text that comes from images, registries or pull requests passes Plain or code first.
 package report
 
 import (
