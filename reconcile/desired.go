@@ -15,6 +15,7 @@ type Desired struct {
 	Scanners   []ScannerSpec // empty: nothing is scanned
 	Signers    []SignerSpec  // empty: nothing is signed
 	Prune      Prune
+	Elsewhere  int       // versions left out because nothing about them has changed; see Changed
 	Changes    []Finding // changes of policy that a pull request makes
 	Broken     []Finding // entries that could not be read; they were left out, and while there is one nothing is removed
 }

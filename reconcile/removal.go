@@ -265,7 +265,7 @@ func (s *state) unsafe(removals []Action) (Finding, bool) {
 	case len(s.d.Broken) > 0:
 		f.Summary = "nothing is removed while a part of the catalog could not be read"
 		f.Detail = "mend the entries that are reported beside this"
-	case len(s.d.Wants) == 0:
+	case len(s.d.Wants)+s.d.Elsewhere == 0:
 		f.Summary = fmt.Sprintf("the catalog approves no image at all; refusing to take tags or content from %d", len(images))
 		f.Detail = "an empty catalog is more often a mistake than a wish; keep one image, or empty the registry by hand"
 	case len(images) > s.d.Prune.Limit:

@@ -32,6 +32,7 @@ func (o *catalogOptions) flags(c *cobra.Command) {
 // runOptions are those of every command that looks at registries.
 type runOptions struct {
 	catalogOptions
+	since    string
 	output   string
 	cache    string
 	stage    bytesFlag
@@ -42,6 +43,7 @@ func (o *runOptions) flags(c *cobra.Command) {
 	o.catalogOptions.flags(c)
 	o.stage = 20 << 30
 	f := c.Flags()
+	f.StringVar(&o.since, "since", "", "look only at repositories in which the catalog differs from that of this `commit`, as after a merge")
 	f.StringVarP(&o.output, "output", "o", "text", "text, json or markdown")
 	f.StringVar(&o.cache, "cache", "", "the `folder` for what may vanish: staged content, the advisory database; default: assay in the user's cache folder")
 	f.Var(&o.stage, "stage", "how much `content` may be staged for scanners at a time, such as 20GiB")

@@ -72,6 +72,14 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 		load = func() (reconcile.Desired, *catalog.Diagnostics) { return catalog.Load(at, src.FS(), options) }
 	}
 	desired, diags := load()
+	if o.since != "" {
+		at, _, err := src.At(ctx, o.since)
+		if err != nil {
+			return nil, err
+		}
+		before, _ := catalog.LoadCommit(at, options)
+		desired = reconcile.Changed(before, desired)
+	}
 	if err := diags.Print(io.err, 0, coloured(io.err)); err != nil {
 		return nil, fmt.Errorf("print mistakes: %w", err)
 	}

@@ -47,7 +47,7 @@ var scenarios = []scenario{
 
 func main() {
 	cases := flag.String("cases", "", "beginnings of the names of the scenarios to run, separated by semicolons; empty for all")
-	names := flag.String("tools", "assay,assay+scan,crane,regsync,skopeo", "tools to compare")
+	names := flag.String("tools", "assay,assay+scan,assay --since,crane,regsync,skopeo", "tools to compare")
 	runs := flag.Int("runs", 3, "runs of each; the median counts")
 	dir := flag.String("dir", ".cache/bench", "folder for programs and contents, kept for the next time")
 	flag.Parse()
@@ -72,7 +72,7 @@ func run(cases string, names []string, runs int, dir string) error {
 		}
 		var rows []result
 		for _, t := range tools {
-			if !slices.Contains(names, t.name) || slices.Contains(s.without, t.name) {
+			if !slices.Contains(names, t.name) || slices.Contains(s.without, t.name) || t.name == sinceName && s.target != "before" {
 				continue
 			}
 			var all []result

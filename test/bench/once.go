@@ -49,7 +49,9 @@ func once(s scenario, t tool, dir, bin string) (result, error) {
 			return result{}, err
 		}
 	}
+	before := ""
 	if s.target == "before" {
+		before = list
 		if data, list, err = prepareChanged(dir, s.workload); err != nil {
 			return result{}, err
 		}
@@ -73,7 +75,7 @@ func once(s scenario, t tool, dir, bin string) (result, error) {
 		source.Protect(&registrytest.Guard{User: user, Password: password, Anonymous: true})
 		target.Protect(&registrytest.Guard{User: user, Password: password})
 	}
-	j := job{source: source.host, target: target.host, list: list, dir: work, auth: s.auth}
+	j := job{source: source.host, target: target.host, list: list, before: before, dir: work, auth: s.auth}
 	r, err := measure(t, j, bin)
 	if err != nil {
 		return r, err

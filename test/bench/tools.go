@@ -20,6 +20,7 @@ var modules = map[string]string{
 type job struct {
 	source, target string // hosts
 	list           string // file of entries
+	before         string // file of the entries that the target has, if that is another one
 	dir            string // for the tool's own files, new for each job
 	auth           bool   // the target asks for a password
 }
@@ -38,6 +39,7 @@ type tool struct {
 var tools = []tool{
 	{"assay", assay},
 	{"assay+scan", assayScanning},
+	{sinceName, assaySince},
 	{"crane", crane},
 	{"regsync", regsync},
 	{"skopeo", skopeo},
