@@ -145,15 +145,25 @@ func (s *state) scansOf(w *Want) []Question {
 		return nil
 	}
 	from := holder(w, places)
-	var qs []Question
+	var missing, attested []Question
 	for _, m := range tree.Runnable() {
 		for _, sc := range s.d.Scanners {
-			if _, ok := s.attestedScan(m.Digest, sc.Name, places); !ok {
-				qs = append(qs, Question{Kind: AskScan, Repo: from.Repo, Digest: m.Digest, Root: tree.Root, Scanner: sc.Name})
+			q := Question{Kind: AskScan, Repo: from.Repo, Digest: m.Digest, Root: tree.Root, Scanner: sc.Name}
+			if _, ok := s.attestedScan(m.Digest, sc.Name, places); ok {
+				attested = append(attested, q)
+			} else {
+				missing = append(missing, q)
 			}
 		}
 	}
-	return qs
+	if len(s.open(missing)) > 0 || len(s.open(attested)) == 0 {
+		return missing
+	}
+	// What was attested saves a scan as long as it satisfies the rules. If it doesn't, it may only be too old.
+	if len(s.check(w, s.known(w, tree, places), func(r Bound) bool { return r.Reads() == ReadsScans })) > 0 {
+		return append(missing, attested...)
+	}
+	return missing
 }
 
 // recordsKnown tells whether at least one place that holds the image has told its records, or none holds it.

@@ -589,6 +589,47 @@ func TestARegistryThatIsKnownToBeUnableToUntagIsNotAsked(t *testing.T) {
 	}
 }
 
+// fresh is a rule that refuses scans that are older than a day.
+type fresh struct{ critical }
+
+func (fresh) Check(s Subject, now time.Time) []Finding {
+	for _, ps := range s.Evidence.Scans {
+		if now.Sub(ps.Scan.Finished) > 24*time.Hour {
+			return []Finding{{ID: "old", Summary: "the scan is old"}}
+		}
+	}
+	return nil
+}
+
+func TestAttestedScansThatNoLongerSatisfyTheRulesAreMadeAnew(t *testing.T) {
+	w := newWorld()
+	d := scene(w)
+	d.Registries[1].After = After{Registry: "eu", Soak: 72 * time.Hour}
+	wa := want(d, w.index("docker.io/library/nginx", "nginx-1"), "nginx", "1.0")
+	wa.Rules = []Bound{{Rule: fresh{}}}
+	d.Wants = []Want{wa}
+	finish := func(at time.Time) {
+		for m, s := range w.scans {
+			s.Finished = at
+			w.scans[m] = s
+		}
+	}
+	finish(now)
+	run1(t, w, d)
+	later := now.Add(73 * time.Hour)
+	finish(later)
+	w.asked = nil
+	p := Preview(context.Background(), d, Observed{}, w.sensors(), later).Plan
+	if kinds(p) != "copy 1, place 8, tag 1" || len(p.Blocked) > 0 {
+		t.Errorf("planned %q, blocked %s", kinds(p), summaries(p.Blocked))
+	}
+	for _, q := range w.asked {
+		if q.Repo.Host() == "docker.io" {
+			t.Errorf("the source was asked: %s", q)
+		}
+	}
+}
+
 func TestWaivers(t *testing.T) {
 	base := Waiver{ID: "CVE-1", Rule: "vulnerabilities", Expires: now.Add(time.Hour)}
 	cases := []struct {

@@ -47,35 +47,43 @@ func (s *state) waived(f Finding, w *Want) bool {
 
 // evidence gathers what is known of an image. complete is false while a scan that could still be had was not asked for.
 func (s *state) evidence(w *Want, tree Tree, places []place) (e Evidence, complete bool) {
-	e.Tree = &tree
 	if len(s.open(s.scansOf(w))) > 0 {
 		return e, false
 	}
+	return s.known(w, tree, places), true
+}
+
+// known is the evidence so far. What was scanned in this run counts before what was attested earlier.
+func (s *state) known(w *Want, tree Tree, places []place) Evidence {
+	e := Evidence{Tree: &tree}
 	for _, m := range tree.Runnable() {
 		for _, sc := range s.d.Scanners {
-			scan, ok := s.attestedScan(m.Digest, sc.Name, places)
+			scan, ok := s.freshScan(w, m.Digest, sc.Name, places)
 			if !ok {
-				scan = s.freshScan(w, m.Digest, sc.Name, places)
+				scan, ok = s.attestedScan(m.Digest, sc.Name, places)
+			}
+			if !ok {
+				scan = Scan{Scanner: sc.Name, NoVerdict: "it was not scanned"}
 			}
 			e.Scans = append(e.Scans, PlatformScan{Manifest: m.Digest, Platform: m.Platform, Scan: scan})
 		}
 	}
-	return e, true
+	return e
 }
 
 // freshScan returns what a scanner answered in this run. One that could not be run gives no verdict, with the reason.
-func (s *state) freshScan(w *Want, manifest Digest, scanner string, places []place) Scan {
+func (s *state) freshScan(w *Want, manifest Digest, scanner string, places []place) (Scan, bool) {
 	for _, from := range append([]Repo{w.From.Repo}, repos(places)...) {
 		a, ok := s.o.answer(Question{Kind: AskScan, Repo: from, Digest: manifest, Root: w.From.Digest, Scanner: scanner})
 		switch {
 		case ok && a.Gap != nil:
-			return Scan{Scanner: scanner, NoVerdict: a.Gap.Reason}
+			return Scan{Scanner: scanner, NoVerdict: a.Gap.Reason}, true
 		case ok:
 			a.Scan.Scanner = scanner
-			return a.Scan
+			return a.Scan, true
 		}
 	}
-	return Scan{Scanner: scanner, NoVerdict: "it was not scanned"}
+	return Scan{}, false
 }
 
 // attestedScan reads a scan's result back from a verified attestation of ours beside the image.

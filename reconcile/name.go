@@ -90,7 +90,7 @@ func ParseDigest(s string) (Digest, error) {
 	case algorithm == "sha256":
 		return Digest{}, fmt.Errorf("digest %q is not sha256: and 64 lower-case hexadecimal digits", s)
 	}
-	return Digest{}, fmt.Errorf("digest %q does not start with sha256: or sha512:", s)
+	return Digest{}, fmt.Errorf("digest %q is neither a sha256 nor a sha512 digest", s)
 }
 
 // ParseTag parses a tag by the OCI grammar: a letter, digit or underscore, then at most 127 more of these, dots and hyphens.

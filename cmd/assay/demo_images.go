@@ -64,7 +64,7 @@ func npmPackage(module, version string) map[string]string {
 		"app/node_modules/" + module + "/package.json": fmt.Sprintf("{\"name\": %q, \"version\": %q, \"license\": \"MIT\"}\n", module, version),
 		"app/package-lock.json": fmt.Sprintf(`{"name": "app", "version": "1.0.0", "lockfileVersion": 3, "packages": {
   "": {"name": "app", "version": "1.0.0", "dependencies": {%[1]q: %[2]q}},
-  "node_modules/%[1]s": {"version": %[2]q, "resolved": "https://registry.npmjs.org/%[1]s/-/%[1]s-%[2]s.tgz"}}}
+  "node_modules/%[1]s": {"version": %[2]q}}}
 `, module, version),
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/cheggaaa/pb/v3"
 
 	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/report"
 )
 
 // progress tells on stderr how far a run is: one line that changes and at last goes away at a terminal, a line for each action elsewhere.
@@ -46,7 +47,7 @@ func (p *progress) moved(to reconcile.Image, done, total int64) {
 
 // note says at a terminal what goes on.
 func (p *progress) note(format string, args ...any) {
-	note := []rune(fmt.Sprintf(format, args...))
+	note := []rune(report.Plain(fmt.Sprintf(format, args...)))
 	room := max(p.bar.Width()-len("1023.99 MiB 1023.99 MiB/s  "), 0) // a line that wraps can't be taken away
 	p.bar.Set("note", string(note[:min(len(note), room)]))
 	if !p.bar.IsStarted() {
@@ -105,7 +106,7 @@ func line(a reconcile.Action, o reconcile.Outcome) string {
 	if o.Reason != "" {
 		s += ": " + o.Reason
 	}
-	return s
+	return report.Plain(s) // reasons may quote what a registry said
 }
 
 // end takes the line away, so that the report begins on a line of its own.

@@ -66,7 +66,7 @@ func TestListsAreReadToTheirEnd(t *testing.T) {
 	if got := fmt.Sprint(s.Summary()); got != "map[GET tags:2 HEAD manifest:1003]" {
 		t.Errorf("requests %s", got)
 	}
-	if s.Connections() > 64 {
+	if s.Connections() > 70 { // 64 at a time; one that broke is replaced
 		t.Errorf("%d connections", s.Connections())
 	}
 }

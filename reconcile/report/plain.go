@@ -10,9 +10,9 @@ import (
 // maxText is the most characters that one piece of foreign text may take in a report.
 const maxText = 500
 
-// plain makes text from images, registries and pull requests safe to print at a terminal and in a log: one line, no control or
+// Plain makes text from images, registries and pull requests safe to print at a terminal and in a log: one line, no control or
 // direction-changing characters, no invalid UTF-8, bounded in length.
-func plain(s string) string {
+func Plain(s string) string {
 	if len(s) > 8*maxText {
 		s = s[:8*maxText]
 	}
@@ -41,7 +41,7 @@ func code(s string) string {
 	if s == "" {
 		return ""
 	}
-	return "<code>" + entities(plain(s)) + "</code>"
+	return "<code>" + entities(Plain(s)) + "</code>"
 }
 
 func entities(s string) string {

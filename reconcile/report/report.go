@@ -1,11 +1,12 @@
 // Package report renders what a run planned and did: for people at a terminal, for a pull request, and for machines. It is pure: the same
-// report gives the same bytes. All text that comes from images, registries or pull requests passes plain or code first.
+// report gives the same bytes. All text that comes from images, registries or pull requests passes Plain or code first.
 package report
 
 import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/assay-oci/assay/reconcile"
@@ -78,6 +79,20 @@ func Blocked(r reconcile.Report) []reconcile.Finding {
 	out := r.Plan.Blocked
 	if r.Result != nil {
 		out = append(append([]reconcile.Finding(nil), out...), r.Result.Blocked...)
+	}
+	return told(out)
+}
+
+// told drops what would read the same again, as when the rules of two scopes find the same.
+func told(fs []reconcile.Finding) []reconcile.Finding {
+	seen := map[reconcile.Finding]bool{}
+	var out []reconcile.Finding
+	for _, f := range fs {
+		f.Scope = ""
+		if !seen[f] {
+			seen[f] = true
+			out = append(out, f)
+		}
 	}
 	return out
 }
@@ -170,11 +185,11 @@ func groups(r reconcile.Report) []group {
 }
 
 func (g *group) fold(l line, o reconcile.Outcome) {
-	i := len(g.lines) - 1
-	if i < 0 || g.lines[i].verb != l.verb || g.lines[i].what != l.what || g.lines[i].reason != l.reason {
+	i := slices.IndexFunc(g.lines, func(x line) bool { return x.verb == l.verb && x.what == l.what && x.reason == l.reason })
+	if i < 0 {
 		l.outcomes = map[reconcile.Status]int{}
 		g.lines = append(g.lines, l)
-		i++
+		i = len(g.lines) - 1
 	}
 	g.lines[i].count++
 	if o.Status == "" {

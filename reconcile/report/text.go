@@ -63,7 +63,7 @@ func (p *printer) head(r reconcile.Report) {
 }
 
 func (p *printer) group(g group) {
-	p.printf("%s%s\n", p.paint(bold, plain(g.title)), p.paint(faint, place(g.origin)))
+	p.printf("%s%s\n", p.paint(bold, Plain(g.title)), p.paint(faint, place(g.origin)))
 	for _, l := range g.lines {
 		count := ""
 		if l.count > 1 {
@@ -71,11 +71,11 @@ func (p *printer) group(g group) {
 		}
 		reason := ""
 		if l.reason != "" {
-			reason = p.paint(faint, "  # "+plain(l.reason))
+			reason = p.paint(faint, "  # "+Plain(l.reason))
 		}
-		p.printf("  %s %-6s %s%s%s%s\n", p.paint(markColour[l.mark], string(l.mark)), l.verb, count, plain(l.what), p.outcome(l), reason)
+		p.printf("  %s %-6s %s%s%s%s\n", p.paint(markColour[l.mark], string(l.mark)), l.verb, count, Plain(l.what), p.outcome(l), reason)
 		for _, f := range distinct(l.failures) {
-			p.printf("      %s\n", p.paint(red, plain(f)))
+			p.printf("      %s\n", p.paint(red, Plain(f)))
 		}
 	}
 	p.printf("\n")
@@ -108,13 +108,13 @@ func (p *printer) findings(title, mark, colour string, fs []reconcile.Finding) {
 	p.printf("%s\n", p.paint(bold, title))
 	last := ""
 	for _, f := range fs {
-		if subject := plain(f.Image) + place(f.Origin); subject != last && subject != "" {
-			p.printf("  %s%s\n", p.paint(bold, plain(f.Image)), p.paint(faint, place(f.Origin)))
+		if subject := Plain(f.Image) + place(f.Origin); subject != last && subject != "" {
+			p.printf("  %s%s\n", p.paint(bold, Plain(f.Image)), p.paint(faint, place(f.Origin)))
 			last = subject
 		}
-		p.printf("    %s %s: %s\n", p.paint(colour, mark), plain(f.Rule), plain(sentence(f)))
+		p.printf("    %s %s: %s\n", p.paint(colour, mark), Plain(f.Rule), Plain(sentence(f)))
 		if f.Detail != "" {
-			p.printf("      %s\n", p.paint(faint, plain(f.Detail)))
+			p.printf("      %s\n", p.paint(faint, Plain(f.Detail)))
 		}
 	}
 	p.printf("\n")
@@ -141,7 +141,7 @@ func (p *printer) gaps(gaps []reconcile.Gap) {
 	}
 	p.printf("%s\n", p.paint(bold, "Could not be read (nothing below is changed)"))
 	for _, s := range unread(gaps) {
-		p.printf("  %s %s\n", p.paint(yellow, "?"), plain(s))
+		p.printf("  %s %s\n", p.paint(yellow, "?"), Plain(s))
 	}
 	p.printf("\n")
 }
@@ -186,7 +186,7 @@ func place(o reconcile.Origin) string {
 	if o.File == "" {
 		return ""
 	}
-	return fmt.Sprintf("  %s:%d", plain(o.File), o.Line)
+	return fmt.Sprintf("  %s:%d", Plain(o.File), o.Line)
 }
 
 // distinct keeps the first of each, in order.

@@ -111,8 +111,8 @@ func NodeModule(dir, name, version string) File {
 // PackageLock is an npm lock file that names one package for production and one for development.
 func PackageLock(dir, name, version, devName, devVersion string) File {
 	return File{Name: dir + "/package-lock.json", Content: fmt.Sprintf(`{"name":"app","version":"1.0.0","lockfileVersion":3,"packages":{"":{"name":"app"},`+
-		`"node_modules/%s":{"version":%q,"resolved":"https://registry.npmjs.org/x.tgz"},`+
-		`"node_modules/%s":{"version":%q,"dev":true,"resolved":"https://registry.npmjs.org/y.tgz"}}}`, name, version, devName, devVersion)}
+		`"node_modules/%s":{"version":%q,"resolved":"https://packages.example.com/x.tgz"},`+
+		`"node_modules/%s":{"version":%q,"dev":true,"resolved":"https://packages.example.com/y.tgz"}}}`, name, version, devName, devVersion)}
 }
 
 // GoBinary builds a program that contains a module, and returns it as a file. The module's own code doesn't matter: scanners read
