@@ -25,7 +25,7 @@ func loadHostile(t *testing.T, fsys fs.FS, summary string) {
 	took := time.Since(start)
 	runtime.ReadMemStats(&after)
 	for range 4 { // the machine may be busy with something else: the best time is the catalog's own
-		if took < slow*time.Second {
+		if took < 3*slow*time.Second {
 			break
 		}
 		start = time.Now()
@@ -42,7 +42,7 @@ func loadHostile(t *testing.T, fsys fs.FS, summary string) {
 	if len(d.Broken) == 0 {
 		t.Error("nothing is broken, so things would be removed")
 	}
-	if took > slow*time.Second {
+	if took > 3*slow*time.Second {
 		t.Errorf("took %s", took)
 	}
 	if grew := after.TotalAlloc - before.TotalAlloc; grew > 400<<20 {

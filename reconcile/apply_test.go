@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -47,6 +48,89 @@ func TestApplyEndsWhateverPlanItIsGiven(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
+	}
+}
+
+// broken are effects that fail in one way.
+type broken struct {
+	*world
+	tip, current, attached error
+}
+
+func (b broken) Tip(ctx context.Context) (string, error) { return "c1", b.tip }
+
+func (b broken) Current(ctx context.Context, r Repo, t Tag) (Digest, error) {
+	d, err := b.world.Current(ctx, r, t)
+	return d, errors.Join(err, b.current)
+}
+
+func (b broken) Attached(ctx context.Context, i Image) ([]Record, error) {
+	records, err := b.world.Attached(ctx, i)
+	return records, errors.Join(err, b.attached)
+}
+
+func TestApplyChecksBeforeItWrites(t *testing.T) {
+	eu := repo("eu.example.com/approved/nginx")
+	w := newWorld()
+	w.tags[eu] = map[Tag]Digest{tag("taken"): sum("other")}
+	d := w.hold(eu.String(), "nginx")
+	none := Digest{}
+	move := Action{ID: "a", Kind: TagIt, Digest: d, To: eu, Tag: tag("new"), If: If{Commit: "c1", Was: &none}}
+	taken := move
+	taken.Tag = tag("taken")
+	old := move
+	old.If.Commit = "c0"
+	place := Action{ID: "a", Kind: Place, Digest: d, From: eu, To: eu, Record: "gone"}
+	sign := Action{ID: "a", Kind: Sign, Digest: d, Statement: &Statement{Signer: "nobody"}}
+	trouble := errors.New("500")
+	cases := []struct {
+		name   string
+		action Action
+		world  broken
+		status Status
+		reason string
+	}{
+		{"the tag was taken meanwhile", taken, broken{}, Stale, "tag taken of eu.example.com/approved/nginx has changed since it was planned"},
+		{"the catalog has moved on", old, broken{}, Stale, "the catalog has moved on to c1"},
+		{"the catalog can't be asked", move, broken{tip: trouble}, Failed, "ask for the catalog's newest commit: 500"},
+		{"the tag can't be read", move, broken{current: trouble}, Failed, "read tag new of eu.example.com/approved/nginx: 500"},
+		{"the record is gone", place, broken{}, Failed, "no longer has the record gone"},
+		{"the record can't be read", place, broken{attached: trouble}, Failed, "read record from eu.example.com/approved/nginx: 500"},
+		{"the signer is not there", sign, broken{}, Failed, `there is no signer "nobody"`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			c.world.world = w
+			e := w.effects()
+			e.Catalog, e.Tagger, e.Placer = c.world, c.world, c.world
+			got := Apply(context.Background(), Plan{Actions: []Action{c.action}}, e).Outcomes[0]
+			if got.Status != c.status || !strings.Contains(got.Reason, c.reason) {
+				t.Errorf("%s: %q, want %s: %q", got.Status, got.Reason, c.status, c.reason)
+			}
+			if len(w.writes) > 0 {
+				t.Errorf("it wrote %v", w.writes)
+			}
+		})
+	}
+}
+
+func TestApplyBeginsNothingOnceTheRunHasEnded(t *testing.T) {
+	w, d := large(3)
+	ctx, cancel := context.WithCancel(context.Background())
+	w.onWrite = func(n int) error {
+		if n == 20 {
+			cancel()
+		}
+		return nil
+	}
+	p := preview(t, w, d)
+	for _, o := range Apply(ctx, p, w.effects()).Outcomes {
+		if o.Status == Failed || o.Status == Skipped && o.Reason == "" {
+			t.Errorf("%s: %s %s", o.ID, o.Status, o.Reason)
+		}
+	}
+	if n := len(w.writes); n < 20 || n > 20+parallel*3 {
+		t.Errorf("%d writes", n)
 	}
 }
 

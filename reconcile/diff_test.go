@@ -161,6 +161,38 @@ func TestCases(t *testing.T) {
 		{name: "a tag that was moved by hand is set back", change: func(w *world, d *Desired) {
 			w.tags[repo("eu.example.com/approved/nginx")][tag("1.0")] = w.hold("eu.example.com/approved/nginx", "foreign")
 		}, kinds: "tag 1"},
+		{name: "without history a version's own tag stays where it was moved to", change: func(w *world, d *Desired) {
+			w.tags[repo("eu.example.com/approved/nginx")][tag("1.0")] = w.hold("eu.example.com/approved/nginx", "foreign")
+			w.broken[Question{Kind: AskHistory}] = ErrUnavailable
+		}, gaps: 1},
+		{name: "a revoked digest that is part of an image that stays is kept, and that is said", change: func(w *world, d *Desired) {
+			d.Revoked = []Revocation{{Name: "nginx", Digest: sum("nginx-1amd64"), Reason: "CVE-1", Repos: []Repo{d.Wants[0].To[0].Repo}}}
+		}, blocked: "is part of an image that stays in eu.example.com/approved/nginx"},
+		{name: "what is revoked beside something that could not be read loses its tags only", change: func(w *world, d *Desired) {
+			revoke(w, d)
+			w.broken[Question{Kind: AskTree, Repo: repo("eu.example.com/approved/nginx"), Digest: sum("nginx-2")}] = errors.New("500")
+		}, kinds: "untag 2, delete 1", gaps: 1},
+		{name: "what is revoked and has records that could not be read loses its tags only", change: func(w *world, d *Desired) {
+			revoke(w, d)
+			w.broken[Question{Kind: AskRecords, Repo: repo("eu.example.com/approved/nginx"), Digest: sum("nginx-1arm64")}] = errors.New("500")
+		}, kinds: "untag 2, delete 1", gaps: 1},
+		{name: "an attestation that can't be read counts as no scan", change: func(w *world, d *Desired) {
+			for i, rs := range w.records {
+				for j := range rs {
+					if i.Repo.Host() == "eu.example.com" && rs[j].Statement.PredicateType != "" {
+						rs[j].Statement.Predicate = "{"
+					}
+				}
+			}
+			w.wipe(repo("us.example.com/approved/nginx"))
+		}, kinds: "copy 1, place 8, tag 2"},
+		{name: "a scan that could not be made is no verdict", change: func(w *world, d *Desired) {
+			d.Scanners = append(d.Scanners, ScannerSpec{Name: "lost"})
+			d.Wants = append(d.Wants, want(*d, w.index("docker.io/library/redis", "redis"), "redis", "7"))
+		}, blocked: "there is no scanner \"lost\""},
+		{name: "a sensor that panics leaves a gap", change: func(w *world, d *Desired) {
+			w.broken[Question{Kind: AskTags, Repo: repo("eu.example.com/approved/nginx")}] = panics{}
+		}, gaps: 1},
 		{name: "a version's own tag does not follow a changed digest", change: func(w *world, d *Desired) {
 			next := want(*d, w.index("docker.io/library/nginx", "nginx-2"), "nginx", "1.0", "stable")
 			w.history.Approvals = []Approval{{Image: "nginx", Version: "1.0", Digest: sum("nginx-1"), Repos: []Repo{repo("eu.example.com/approved/nginx"), repo("us.example.com/approved/nginx")}}}
@@ -308,6 +340,11 @@ func revoke(w *world, d *Desired) {
 	run.Prune.Limit = 0
 	Reconcile(context.Background(), run, Observed{}, w.sensors(), w.effects(), now)
 }
+
+// panics is an error that can't be told.
+type panics struct{}
+
+func (panics) Error() string { panic("no words") }
 
 func checkShuffled(t *testing.T, w *world, d Desired, p Plan) {
 	t.Helper()
@@ -495,6 +532,60 @@ func TestStagedPromotionWaitsForTheSoak(t *testing.T) {
 		if q.Kind == AskScan {
 			t.Errorf("%s was asked though it is attested", q)
 		}
+	}
+}
+
+func TestWhatPromotionWaitsFor(t *testing.T) {
+	eu, us := repo("eu.example.com/approved/nginx"), repo("us.example.com/approved/nginx")
+	cases := []struct {
+		name   string
+		change func(*world, *Desired)
+		kinds  string // of what is planned
+		notes  string
+	}{
+		{"nothing, where it has arrived already", func(*world, *Desired) {}, "", ""},
+		{"the tags before it", func(w *world, d *Desired) { w.wipe(us); delete(w.tags[eu], tag("stable")) }, "tag 1", "us waits: the image is not in eu yet"},
+		{"a signature that says since when", func(w *world, d *Desired) {
+			w.wipe(us)
+			for i, records := range w.records {
+				for j := range records {
+					if records[j].Statement.PredicateType == "" && i.Digest == sum("nginx-1") {
+						records[j].Problem = "signed by another key"
+					}
+				}
+			}
+		}, "sign 2, place 2", "us waits: there is no valid signature in eu"},
+		{"a registry that could be read", func(w *world, d *Desired) {
+			w.wipe(us)
+			w.broken[Question{Kind: AskTags, Repo: eu}] = errors.New("500")
+		}, "", "us waits: the image does not go to eu, or what that registry holds could not be read"},
+		{"the soak", func(w *world, d *Desired) { w.wipe(us) }, "", "us waits: eu must hold it until 2026-11-24 12:00 UTC"},
+		{"no time, where there is no soak", func(w *world, d *Desired) { w.wipe(us); d.Registries[1].After.Soak = 0 }, "copy 1, place 8, tag 2", ""},
+		{"the soak, for a tag that was lost too", func(w *world, d *Desired) { delete(w.tags[us], tag("stable")) }, "", "us waits: eu must hold it until"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			w, d := settledWorld(t)
+			d.Registries[1].After = After{Registry: "eu", Soak: 72 * time.Hour}
+			c.change(w, &d)
+			p := preview(t, w, d)
+			if got := kinds(p); got != c.kinds {
+				t.Errorf("planned %q, want %q", got, c.kinds)
+			}
+			if got := summaries(p.Notes); !strings.Contains(got, c.notes) || c.notes == "" && got != "" {
+				t.Errorf("notes %q, want %q", got, c.notes)
+			}
+		})
+	}
+}
+
+func TestARegistryThatIsKnownToBeUnableToUntagIsNotAsked(t *testing.T) {
+	w, d := settledWorld(t)
+	eu := repo("eu.example.com/approved/nginx")
+	w.tags[eu][tag("hack")] = w.hold(eu.String(), "foreign")
+	p := Preview(context.Background(), d, Observed{Unable: map[string]string{"eu.example.com": "it has no such request"}}, w.sensors(), now).Plan
+	if !p.Empty() || !strings.Contains(summaries(p.Blocked), "tag hack of eu.example.com/approved/nginx can't be removed: it has no such request") {
+		t.Errorf("planned %q, blocked %q", kinds(p), summaries(p.Blocked))
 	}
 }
 
