@@ -27,7 +27,7 @@ const Version = "1+scalibr." + version.ScannerVersion
 
 // Options configure a Scanner.
 type Options struct {
-	// Dir holds the database, where Import put it, and what is known of layers, by diffID. See DefaultDir.
+	// Dir holds the database, where Import put it, and what is known of layers, by diffID.
 	Dir string
 	// MaxAge is how old the newest advisory in the database may be; zero for any age.
 	MaxAge time.Duration
@@ -58,15 +58,6 @@ type Scanner struct {
 }
 
 var _ reconcile.Scanner = (*Scanner)(nil)
-
-// DefaultDir returns the directory where the database lies unless something else is said: below the user's cache directory.
-func DefaultDir() (string, error) {
-	d, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find a directory for the advisory database: %w", err)
-	}
-	return filepath.Join(d, "assay", "builtin"), nil
-}
 
 // New returns a scanner. A database isn't needed until Scan.
 func New(o Options) *Scanner {
