@@ -9,9 +9,11 @@ import (
 // proportion to the change. A repository is taken whole or not at all: what is left of it is all that the catalog wants there. Where anything
 // else than images and revocations differs, or a part of either catalog could not be read, nothing is narrowed.
 //
+// Rules are code and can't be compared, so policy is what the catalog's loader calls a change of it.
+//
 // What was changed by hand elsewhere isn't seen, and what is absent isn't looked for: that is for the runs that sweep everything.
-func Changed(before, after Desired) Desired {
-	if len(before.Broken)+len(after.Broken) > 0 || !sameOrganization(before, after) {
+func Changed(before, after Desired, policy []Finding) Desired {
+	if len(policy)+len(before.Broken)+len(after.Broken) > 0 || !sameOrganization(before, after) {
 		return after
 	}
 	touched := map[Repo]bool{}
@@ -84,13 +86,9 @@ func (d Desired) closed(all []Want, repos map[Repo]bool) bool {
 	return n != kept
 }
 
-// unplaced is the version without its lines in the catalog, which move when something above them changes.
+// unplaced is the version without its rules, and without its line in the catalog, which moves when something above it changes.
 func (w Want) unplaced() Want {
-	w.Origin = Origin{}
-	w.Rules = slices.Clone(w.Rules)
-	for i := range w.Rules {
-		w.Rules[i].Origin = Origin{}
-	}
+	w.Origin, w.Rules = Origin{}, nil
 	return w
 }
 

@@ -13,30 +13,33 @@ func TestChangedKeepsRepositoriesWhole(t *testing.T) {
 	for _, name := range []string{"nginx", "redis", "web"} {
 		d.Wants = append(d.Wants, want(d, w.index("docker.io/library/"+name, name+"1"), name, "1"), want(d, w.index("docker.io/library/"+name, name+"2"), name, "2"))
 	}
-	if got := Changed(d, d); len(got.Wants) != 0 || got.Elsewhere != 6 {
+	if got := Changed(d, d, nil); len(got.Wants) != 0 || got.Elsewhere != 6 {
 		t.Errorf("nothing changed: %d wants, %d elsewhere", len(got.Wants), got.Elsewhere)
 	}
 	moved := d
 	moved.Wants = slices.Clone(d.Wants)
 	moved.Wants[0].Origin.Line = 99
-	if got := Changed(d, moved); len(got.Wants) != 0 {
+	if got := Changed(d, moved, nil); len(got.Wants) != 0 {
 		t.Errorf("a line that moved is a change: %d", len(got.Wants))
 	}
 	next := d
 	next.Wants = slices.Clone(d.Wants)
 	next.Wants[1].Tags = append(slices.Clone(next.Wants[1].Tags), tag("stable"))
-	got := Changed(d, next)
+	got := Changed(d, next, nil)
 	if len(got.Wants) != 2 || got.Wants[0].Name != "nginx" || got.Wants[1].Name != "nginx" {
 		t.Errorf("a new tag: %v", got.Wants)
 	}
+	if got := Changed(d, next, []Finding{{Rule: "policy-change"}}); len(got.Wants) != 6 {
+		t.Errorf("a change of policy narrows to %d", len(got.Wants))
+	}
 	policy := next
 	policy.Prune.Limit = 3
-	if got := Changed(d, policy); len(got.Wants) != 6 {
+	if got := Changed(d, policy, nil); len(got.Wants) != 6 {
 		t.Errorf("another limit narrows to %d", len(got.Wants))
 	}
 	broken := next
 	broken.Broken = []Finding{{Rule: "catalog"}}
-	if got := Changed(d, broken); len(got.Wants) != 6 {
+	if got := Changed(d, broken, nil); len(got.Wants) != 6 {
 		t.Errorf("a broken entry narrows to %d", len(got.Wants))
 	}
 }
@@ -73,7 +76,7 @@ func TestChangedEndsAsTheWholeDoes(t *testing.T) {
 			}
 			todo := next
 			if narrow {
-				todo = Changed(d, next)
+				todo = Changed(d, next, nil)
 			}
 			w.asked = nil
 			Reconcile(context.Background(), todo, Observed{}, w.sensors(), w.effects(), now)

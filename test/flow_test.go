@@ -99,3 +99,27 @@ func TestRegistryThatCannotUntag(t *testing.T) {
 		t.Errorf("the next run tried %d times again", n)
 	}
 }
+
+func TestSinceLooksOnlyAtWhatTheCatalogChanged(t *testing.T) {
+	w := newWorld(t, registrytest.Distribution)
+	web, api, next := w.push("web", "1.0", 10), w.push("api", "1.0", 20), w.push("web", "1.1", 30)
+	before := w.commit(map[string]string{"web.hcl": w.image("web", "1.0 "+web+" stable"), "api.hcl": w.image("api", "1.0 "+api)})
+	w.run(0, "reconcile")
+	w.commit(map[string]string{"web.hcl": w.image("web", "1.1 "+next+" stable"), "api.hcl": w.image("api", "1.0 "+api)})
+	w.reset()
+	w.run(0, "reconcile", "--since", before)
+	for _, s := range []*registrytest.Server{w.eu, w.us} {
+		for _, r := range s.Requests() {
+			if strings.HasPrefix(r.Path, "/v2/approved/api/") && r.Kind != "mount" {
+				t.Errorf("%s %s, though nothing changed there", r.Method, r.Path)
+			}
+		}
+		if got := fmt.Sprint(tags(t, s, "approved/web")); got != fmt.Sprintf("map[1.1:%s stable:%s]", next, next) {
+			t.Errorf("tags: %s", got)
+		}
+	}
+	if o := w.run(0, "plan", "--detailed-exitcode"); !strings.Contains(o.stdout, "Nothing to do") {
+		t.Errorf("a sweep finds more: %s", o.stdout)
+	}
+	w.run(1, "reconcile", "--since", strings.Repeat("ab", 20))
+}

@@ -78,7 +78,8 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 			return nil, err
 		}
 		before, _ := catalog.LoadCommit(at, options)
-		desired = reconcile.Changed(before, desired)
+		judged, _ := catalog.Load(at, src.FS(), options)
+		desired = reconcile.Changed(before, desired, judged.Changes)
 	}
 	if err := diags.Print(io.err, 0, coloured(io.err)); err != nil {
 		return nil, fmt.Errorf("print mistakes: %w", err)
