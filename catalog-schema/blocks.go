@@ -62,7 +62,7 @@ type policyBlock struct {
 // ruleBlock's body belongs to the rule's decoder.
 type ruleBlock struct {
 	node
-	rule reconcile.Rule
+	rule reconcile.Bound // its Rule is nil where it could not be decoded
 }
 
 type imageBlock struct {

@@ -19,8 +19,8 @@ type Options struct {
 	Limits Limits
 }
 
-// Rules decode the bodies of rule blocks, by the rules' names.
-type Rules map[string]func(hcl.Body) (reconcile.Rule, hcl.Diagnostics)
+// Rules decode the bodies of rule blocks, by the rules' names. Where a rule stands in the catalog is filled in for them.
+type Rules map[string]func(hcl.Body) (reconcile.Bound, hcl.Diagnostics)
 
 // LoadCommit reads the catalog of one commit.
 func LoadCommit(fsys fs.FS, opts Options) (reconcile.Desired, *Diagnostics) {

@@ -32,14 +32,14 @@ func (d declared) Name() string                                         { return
 func (d declared) Reads() reconcile.Reads                               { return d.reads }
 func (declared) Check(reconcile.Subject, time.Time) []reconcile.Finding { return nil }
 
-func rule(name string, reads reconcile.Reads, attributes ...string) func(hcl.Body) (reconcile.Rule, hcl.Diagnostics) {
-	return func(b hcl.Body) (reconcile.Rule, hcl.Diagnostics) {
+func rule(name string, reads reconcile.Reads, attributes ...string) func(hcl.Body) (reconcile.Bound, hcl.Diagnostics) {
+	return func(b hcl.Body) (reconcile.Bound, hcl.Diagnostics) {
 		schema := &hcl.BodySchema{}
 		for _, a := range attributes {
 			schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: a})
 		}
 		_, diags := b.Content(schema)
-		return declared{name, reads}, diags
+		return reconcile.Bound{Rule: declared{name, reads}}, diags
 	}
 }
 

@@ -52,7 +52,7 @@ func (l *loader) rulesOf(folder string) []reconcile.Bound {
 				continue
 			}
 			for _, r := range p.Rules {
-				if r.rule == nil {
+				if r.rule.Rule == nil {
 					continue
 				}
 				if l.base != l.head {
@@ -62,7 +62,9 @@ func (l *loader) rulesOf(folder string) []reconcile.Bound {
 					}
 					seen[key] = true
 				}
-				out = append(out, reconcile.Bound{Rule: r.rule, Scope: l.scopeOfRule(t, p.folder), Policy: p.label, Origin: origin(r.def())})
+				bound := r.rule
+				bound.Scope, bound.Policy, bound.Origin = l.scopeOfRule(t, p.folder), p.label, origin(r.def())
+				out = append(out, bound)
 			}
 		}
 	}

@@ -13,9 +13,9 @@ var (
 	ErrUnavailable = errors.New("not available")                 // history that was not fetched and can't be had
 )
 
-// Inventory reads what a registry holds. Each method gives the whole answer or an error: a list that could not be read to its end
+// Holdings reads what a registry holds. Each method gives the whole answer or an error: a list that could not be read to its end
 // is an error. All methods may be called concurrently.
-type Inventory interface {
+type Holdings interface {
 	// Repos lists the repositories below a prefix.
 	Repos(context.Context, Prefix) ([]Repo, error)
 	// Tags lists the tags of a repository with their digests. Tags of records (see Tag.Subject) are listed with a zero digest.
@@ -43,6 +43,13 @@ type Scanner interface {
 	Scan(context.Context, Layout, Image) (Scan, error)
 }
 
+// A Rescanner is a Scanner that can judge an inventory of its own again, against newer advisories, without the image's content. The
+// answer's Inventory is nil. Rescan may be called concurrently.
+type Rescanner interface {
+	Scanner
+	Rescan(context.Context, Inventory, Image) (Scan, error)
+}
+
 // Verifier reads the records about an image (by the image's own digest, not its children's) and verifies each. A record that isn't
 // valid is returned with its Problem. An error means unknown, never absent.
 type Verifier interface {
@@ -56,12 +63,12 @@ type Historian interface {
 
 // Sensors are all that can be asked. None of them can write to a registry.
 type Sensors struct {
-	Inventory Inventory
-	Content   Content
-	Stage     Stager
-	Scanners  map[string]Scanner
-	Records   Verifier
-	History   Historian
+	Holdings Holdings
+	Content  Content
+	Stage    Stager
+	Scanners map[string]Scanner
+	Records  Verifier
+	History  Historian
 	// Asking, if set, is told of each round of questions before they are asked.
 	Asking func([]Question)
 }

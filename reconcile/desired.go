@@ -15,6 +15,7 @@ type Desired struct {
 	Scanners   []ScannerSpec // empty: nothing is scanned
 	Signers    []SignerSpec  // empty: nothing is signed
 	Prune      Prune
+	Rescan     Rescan
 	Elsewhere  int       // versions left out because nothing about them has changed; see Changed
 	Changes    []Finding // changes of policy that a pull request makes
 	Broken     []Finding // entries that could not be read; they were left out, and while there is one nothing is removed
@@ -84,10 +85,16 @@ type Waiver struct {
 
 // ScannerSpec says which scanner to run. Command is empty for one that Assay knows by name.
 type ScannerSpec struct {
-	Name    string
-	Command []string // program and arguments of an external scanner
-	Timeout time.Duration
-	Origin  Origin
+	Name     string
+	Command  []string      // program and arguments of a scanner that prints the documented JSON
+	Program  string        // the program of a scanner that Assay knows; empty: its name, found on PATH
+	Version  string        // that it must have; empty for any
+	Checksum Digest        // of the program's file; zero for any
+	Database string        // the folder with its database; empty: the scanner's own
+	MaxAge   time.Duration // how old its database may be; zero: the scanner's default
+	Timeout  time.Duration
+	Memory   int64 // bytes that it may use; zero: the adapter's default
+	Origin   Origin
 }
 
 // SignerSpec says with which key to sign, and in which formats.
@@ -104,6 +111,12 @@ type Prune struct {
 	Absent bool          // whether what is absent from the catalog is deleted after Grace
 	Limit  int           // the most images that one run may take tags or content from
 	Grace  time.Duration // how long an image must have been absent from the catalog
+}
+
+// Rescan bounds the age of evidence about images that the registries hold.
+type Rescan struct {
+	Interval time.Duration // a scan that is older is made anew, from the attested inventory where the scanner can; zero: scans don't age
+	Expires  time.Duration // an attested scan is replaced when it is this old, even if it found the same; zero: never
 }
 
 // Origin is a place in the catalog.

@@ -15,12 +15,13 @@ type Tree struct {
 type Manifest struct {
 	Digest    Digest
 	MediaType string
-	Size      int64      // bytes of the manifest itself
-	Platform  Platform   // of an image's manifest; zero where none is known
-	Artifact  string     // the artifact type of something that is no container image, such as an attestation; else empty
-	Children  []Digest   // of an index
-	Blobs     []Blob     // of an image: its configuration first, then its layers
-	Config    ConfigInfo // of a runnable image, where it was read
+	Size      int64             // bytes of the manifest itself
+	Platform  Platform          // of an image's manifest; zero where none is known
+	Artifact  string            // the artifact type of something that is no container image, such as an attestation; else empty
+	Children  []Digest          // of an index
+	Notes     map[string]string // its annotations: its author's words, to be shown escaped
+	Blobs     []Blob            // of an image: its configuration first, then its layers
+	Config    ConfigInfo        // of a runnable image, where it was read
 }
 
 // A Blob is content that a manifest names.
@@ -32,9 +33,15 @@ type Blob struct {
 
 // ConfigInfo is what the configuration of an image says of itself. It is the image author's text, to be shown escaped.
 type ConfigInfo struct {
-	User    string
-	Created time.Time
-	Labels  map[string]string
+	User       string
+	Created    time.Time
+	Labels     map[string]string
+	Entrypoint []string
+	Command    []string
+	Env        []string // "NAME=value"
+	Ports      []string // exposed ones, such as "80/tcp"; sorted
+	Volumes    []string // sorted
+	WorkingDir string
 }
 
 // Index tells an index from an image's manifest.
@@ -103,7 +110,35 @@ type Scan struct {
 	Ecosystems      []string        `json:"ecosystems,omitempty"`   // those that its database covers
 	Packages        int             `json:"packages"`               // how many it saw
 	Vulnerabilities []Vulnerability `json:"vulnerabilities,omitempty"`
-	NoVerdict       string          `json:"no_verdict,omitempty"` // why the scan says nothing; a scan without a verdict never means "clean"
+	Malware         []Malware       `json:"malware,omitempty"`
+	MalwareChecked  bool            `json:"malware_checked,omitempty"` // whether it looked for malware; if not, Malware says nothing
+	Support         *Support        `json:"support,omitempty"`         // of the distribution; nil if the scanner doesn't know
+	Inventory       *Inventory      `json:"inventory,omitempty"`       // what is installed; nil from a scanner that doesn't list it
+	NoVerdict       string          `json:"no_verdict,omitempty"`      // why the scan says nothing; a scan without a verdict never means "clean"
+}
+
+// Malware is something harmful in an image.
+type Malware struct {
+	ID      string `json:"id"` // the scanner's name for it
+	Path    string `json:"path,omitempty"`
+	Summary string `json:"summary,omitempty"`
+}
+
+// Support says until when a distribution's release is maintained by its vendor.
+type Support struct {
+	Until time.Time `json:"until,omitzero"`  // the last day; zero if only Ended is known, or no end was announced
+	Ended bool      `json:"ended,omitempty"` // what the scanner said; where Until is known, that counts
+	Data  time.Time `json:"data,omitzero"`   // when the list of dates was made
+}
+
+// An Inventory is all that is installed in one image's manifest, without loss: the scanner that made it can judge it again later,
+// against newer advisories, without the image's content.
+type Inventory struct {
+	Lister       string    `json:"lister"`                 // the scanner that made it
+	Version      string    `json:"version,omitempty"`      // of the scanner
+	Distribution string    `json:"distribution,omitempty"` // such as "debian:12"
+	Packages     []Package `json:"packages"`               // sorted; each once
+	Native       string    `json:"native,omitempty"`       // the lister's own document, where that is what it reads back
 }
 
 // A Vulnerability is one advisory that applies to one package.
@@ -114,6 +149,9 @@ type Vulnerability struct {
 	Severity  Severity  `json:"severity"`
 	FixedIn   []string  `json:"fixed_in,omitempty"`
 	Published time.Time `json:"published,omitzero"`
+	FirstSeen time.Time `json:"first_seen,omitzero"` // when it was first found in an image that we hold; zero before it is admitted
+	EPSS      float64   `json:"epss,omitempty"`      // probability of exploitation within 30 days, from 0 to 1 (FIRST.org); zero if unknown
+	Exploited bool      `json:"exploited,omitempty"` // whether CISA's catalog of known exploited vulnerabilities (KEV) has it
 	Summary   string    `json:"summary,omitempty"`
 }
 
@@ -123,6 +161,10 @@ type Package struct {
 	Version   string `json:"version"`
 	Ecosystem string `json:"ecosystem,omitempty"` // as OSV writes it, such as "Debian:12" or "npm"
 	PURL      string `json:"purl,omitempty"`
+	Source    string `json:"source,omitempty"`  // the source package that it was built from, where its name differs
+	License   string `json:"license,omitempty"` // SPDX expression; empty if unknown
+	Path      string `json:"path,omitempty"`    // the file in the image that tells of it, relative to its root; never to be opened
+	Layer     string `json:"layer,omitempty"`   // diffID of the layer that brought it
 }
 
 // Severity is how bad a finding is, in the words that scanners share.
@@ -167,6 +209,8 @@ type Finding struct {
 	Image    string   `json:"image,omitempty"`  // such as "nginx:1.27.3"
 	Digest   Digest   `json:"digest,omitzero"`
 	Origin   Origin   `json:"origin,omitzero"`
+	Unknown  bool     `json:"unknown,omitempty"` // evidence is missing: enough to refuse an image, never a reason to take one away
+	Warning  bool     `json:"warning,omitempty"` // the rule only warns
 }
 
 // Evidence is what was observed about an image.
@@ -211,10 +255,23 @@ type Rule interface {
 // Bound is a rule in its place.
 type Bound struct {
 	Rule
-	Scope  string // folder
-	Policy string // the policy's label
-	Origin Origin
+	Warn        bool          // what it finds is told, and blocks nothing
+	OnViolation Violation     // what becomes of an approved image that newly violates it
+	Grace       time.Duration // for Remove: how long the violation must have been on record
+	Scope       string        // folder
+	Policy      string        // the policy's label
+	Origin      Origin
 }
+
+// Violation is what becomes of an approved image that the registries hold and that newly violates a rule.
+type Violation string
+
+// The ways to treat a violation. In each, nothing new is admitted or signed.
+const (
+	ReportIt   Violation = "report"     // it is told, and the image stays as it is
+	Quarantine Violation = "quarantine" // its tags go; what runs by digest goes on
+	Remove     Violation = "remove"     // its tags go, and after the grace period its content
+)
 
 // Format is how a record is stored beside an image.
 type Format string

@@ -97,11 +97,11 @@ func sense(ctx context.Context, s Sensors, q Question, cores chan struct{}) (a A
 	image := Image{q.Repo, q.Digest}
 	switch q.Kind {
 	case AskRepos:
-		a.Repos, err = s.Inventory.Repos(ctx, q.Prefix)
+		a.Repos, err = s.Holdings.Repos(ctx, q.Prefix)
 	case AskTags:
-		a.Tags, err = s.Inventory.Tags(ctx, q.Repo)
+		a.Tags, err = s.Holdings.Tags(ctx, q.Repo)
 	case AskHas:
-		a.Has, err = s.Inventory.Has(ctx, image)
+		a.Has, err = s.Holdings.Has(ctx, image)
 	case AskTree:
 		a.Tree, err = s.Content.Tree(ctx, image)
 	case AskRecords:

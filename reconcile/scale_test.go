@@ -50,7 +50,7 @@ func (f frozen) Tags(_ context.Context, r Repo) (map[Tag]Digest, error) { return
 
 func (f frozen) sensors() Sensors {
 	s := f.world.sensors()
-	s.Inventory = f
+	s.Holdings = f
 	return s
 }
 

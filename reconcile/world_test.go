@@ -36,7 +36,7 @@ func newWorld() *world {
 }
 
 func (w *world) sensors() Sensors {
-	return Sensors{Inventory: w, Content: w, Records: w, Stage: w, History: w, Scanners: map[string]Scanner{"builtin": w, "second": w}}
+	return Sensors{Holdings: w, Content: w, Records: w, Stage: w, History: w, Scanners: map[string]Scanner{"builtin": w, "second": w}}
 }
 
 func (w *world) effects() Effects {

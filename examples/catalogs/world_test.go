@@ -40,7 +40,7 @@ func newWorld(d reconcile.Desired, now time.Time, found map[string][]reconcile.V
 }
 
 func (w *world) sensors() reconcile.Sensors {
-	s := reconcile.Sensors{Inventory: w, Content: w, Stage: w, Records: w, History: w, Scanners: map[string]reconcile.Scanner{}}
+	s := reconcile.Sensors{Holdings: w, Content: w, Stage: w, Records: w, History: w, Scanners: map[string]reconcile.Scanner{}}
 	for _, spec := range w.desired.Scanners {
 		s.Scanners[spec.Name] = scanner{w, spec.Name}
 	}

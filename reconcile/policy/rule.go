@@ -40,8 +40,8 @@ func register[P any](name, doc, example string, build func(P, hcl.Body) (reconci
 }
 
 // Rules returns the decoders of all rules, by name. They take the body of a rule block and report mistakes in it as diagnostics.
-func Rules() map[string]func(hcl.Body) (reconcile.Rule, hcl.Diagnostics) {
-	out := map[string]func(hcl.Body) (reconcile.Rule, hcl.Diagnostics){}
+func Rules() map[string]func(hcl.Body) (reconcile.Bound, hcl.Diagnostics) {
+	out := map[string]func(hcl.Body) (reconcile.Bound, hcl.Diagnostics){}
 	for name, d := range definitions {
 		out[name] = d.rule
 	}
@@ -52,7 +52,7 @@ func Rules() map[string]func(hcl.Body) (reconcile.Rule, hcl.Diagnostics) {
 var enforcement = &hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "enforcement"}}}
 
 // rule decodes what all rules share, then the rule's own parameters.
-func (d definition) rule(body hcl.Body) (reconcile.Rule, hcl.Diagnostics) {
+func (d definition) rule(body hcl.Body) (reconcile.Bound, hcl.Diagnostics) {
 	content, rest, diags := body.PartialContent(enforcement)
 	off := false
 	if a, ok := content.Attributes["enforcement"]; ok {
@@ -71,12 +71,12 @@ func (d definition) rule(body hcl.Body) (reconcile.Rule, hcl.Diagnostics) {
 	reads, c, more := d.decode(rest)
 	diags = append(diags, more...)
 	if diags.HasErrors() {
-		return nil, diags
+		return reconcile.Bound{}, diags
 	}
 	if off {
-		return bound{d.name, reconcile.ReadsDeclaration, func(reconcile.Subject, time.Time) []reconcile.Finding { return nil }}, diags
+		c, reads = func(reconcile.Subject, time.Time) []reconcile.Finding { return nil }, reconcile.ReadsDeclaration
 	}
-	return bound{d.name, reads, c}, diags
+	return reconcile.Bound{Rule: bound{d.name, reads, c}, OnViolation: reconcile.ReportIt}, diags
 }
 
 // bound is a rule with its parameters.

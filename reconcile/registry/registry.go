@@ -62,7 +62,7 @@ const (
 	maxRecords   = 256       // records about one image
 )
 
-// A Reader reads registries. It implements reconcile.Inventory, reconcile.Content and Blobs, and may be used concurrently.
+// A Reader reads registries. It implements reconcile.Holdings, reconcile.Content and Blobs, and may be used concurrently.
 type Reader struct {
 	client *client
 	small  *cache
@@ -104,13 +104,13 @@ func NewWriter(r *Reader) *Writer {
 }
 
 var (
-	_ reconcile.Inventory = (*Reader)(nil)
-	_ reconcile.Content   = (*Reader)(nil)
-	_ Blobs               = (*Reader)(nil)
-	_ reconcile.Copier    = (*Writer)(nil)
-	_ reconcile.Tagger    = (*Writer)(nil)
-	_ reconcile.Deleter   = (*Writer)(nil)
-	_ reconcile.Placer    = (*Writer)(nil)
+	_ reconcile.Holdings = (*Reader)(nil)
+	_ reconcile.Content  = (*Reader)(nil)
+	_ Blobs              = (*Reader)(nil)
+	_ reconcile.Copier   = (*Writer)(nil)
+	_ reconcile.Tagger   = (*Writer)(nil)
+	_ reconcile.Deleter  = (*Writer)(nil)
+	_ reconcile.Placer   = (*Writer)(nil)
 )
 
 // newTransport returns the one connection pool of a run.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -162,7 +163,7 @@ func (w *walker) ordered(root reconcile.Digest) []node {
 
 // describe says what a node is.
 func (r *Reader) describe(ctx context.Context, repo reconcile.Repo, n node) (reconcile.Manifest, error) {
-	m := reconcile.Manifest{Digest: n.digest, MediaType: n.MediaType, Size: n.size, Artifact: n.artifact()}
+	m := reconcile.Manifest{Digest: n.digest, MediaType: n.MediaType, Size: n.size, Artifact: n.artifact(), Notes: n.Annotations}
 	if n.index() {
 		m.Children = n.children()
 		return m, nil
@@ -215,14 +216,22 @@ func (r *Reader) configure(ctx context.Context, repo reconcile.Repo, n node, m *
 		Variant      string    `json:"variant"`
 		Created      time.Time `json:"created"`
 		Config       struct {
-			User   string
-			Labels map[string]string
+			User         string
+			Labels       map[string]string
+			Entrypoint   []string
+			Cmd          []string
+			Env          []string
+			ExposedPorts map[string]struct{}
+			Volumes      map[string]struct{}
+			WorkingDir   string
 		} `json:"config"`
 	}
 	if err := json.Unmarshal(raw, &config); err != nil {
 		return refuse("its configuration can't be read: %v", err)
 	}
-	m.Config = reconcile.ConfigInfo{User: config.Config.User, Created: config.Created, Labels: config.Config.Labels}
+	c := config.Config
+	m.Config = reconcile.ConfigInfo{User: c.User, Created: config.Created, Labels: c.Labels, Entrypoint: c.Entrypoint, Command: c.Cmd, Env: c.Env,
+		Ports: slices.Sorted(maps.Keys(c.ExposedPorts)), Volumes: slices.Sorted(maps.Keys(c.Volumes)), WorkingDir: c.WorkingDir}
 	if m.Platform == (reconcile.Platform{}) && config.OS != "" {
 		m.Platform, err = parsePlatform(config.OS, config.Architecture, config.Variant)
 	}
