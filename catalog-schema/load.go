@@ -193,7 +193,7 @@ func (l *loader) impliedScanner() {
 	}
 	for _, w := range l.desired.Wants {
 		for _, r := range w.Rules {
-			if r.Reads() == reconcile.ReadsScans {
+			if r.Reads() >= reconcile.ReadsScans {
 				l.desired.Scanners = []reconcile.ScannerSpec{{Name: builtin, Origin: r.Origin}}
 				return
 			}

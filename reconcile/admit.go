@@ -6,13 +6,18 @@ import (
 	"time"
 )
 
-// admit plans everything that a version with a good verdict lacks. Per place, the order is content, records, tags: a tag needs all that
-// was planned before it there.
-func (s *state) admit(a admission, e Evidence, b *builder) {
+// admit plans everything that a version lacks. Per place, the order is content, records, tags: a tag needs all that was planned before it
+// there. Of one that is refused, nothing is copied, signed or tagged; what was found about it is still put on record where it was admitted once.
+func (s *state) admit(a admission, j judgement, b *builder) {
 	before := map[Repo]*planned{}
 	ready := s.ready(a, b)
+	refused := len(j.refused) > 0
 	for _, p := range a.places {
 		before[p.Repo] = &planned{}
+		if refused {
+			_, signed := s.signedSince(Image{p.Repo, a.want.From.Digest})
+			ready[p.Repo] = p.held && signed
+		}
 		if ready[p.Repo] && !p.held {
 			before[p.Repo].content = []string{b.add(Action{
 				Kind: Copy, Title: a.want.Title(), Digest: a.want.From.Digest, From: a.from.Repo, To: p.Repo, Bytes: a.tree.Bytes(),
@@ -20,22 +25,82 @@ func (s *state) admit(a admission, e Evidence, b *builder) {
 			})}
 		}
 	}
+	renewed := s.renewals(a)
 	for _, n := range a.needs {
-		s.admitRecord(a, n, e, ready, before, b)
+		if _, again := renewed[n.key]; !again && !(refused && (n.key.predicateType == "" || !n.holder.IsZero() && a.admits())) {
+			s.admitRecord(a, n, j, ready, before, b)
+		}
 	}
+	for _, k := range s.keys(a) {
+		if reason, again := renewed[k]; again {
+			s.admitRecord(a, need{key: k, lacks: named(a.places, k.identity), reason: reason}, j, ready, before, b)
+		}
+	}
+	s.retire(a, renewed, before, b)
 	for _, p := range a.places {
-		if ready[p.Repo] {
+		if ready[p.Repo] && !refused {
 			s.admitTags(a, p, slices.Concat(before[p.Repo].content, before[p.Repo].records), b)
+		}
+	}
+}
+
+// named keeps the places that have an identity.
+func named(places []place, identity Repo) []place {
+	return slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p.Identity != identity })
+}
+
+// renewals are the records that are made anew although there is a valid one, and why.
+func (s *state) renewals(a admission) map[recordKey]string {
+	out := map[recordKey]string{}
+	for _, k := range s.keys(a) {
+		if k.predicateType == "" {
+			continue
+		}
+		if reason := s.refresh(a.want, k, named(a.places, k.identity)); reason != "" {
+			out[k] = reason
+		}
+	}
+	return out
+}
+
+// retire plans the deletion of records that another one has replaced, so that nothing grows without bound: where two were written at once, all but
+// the one that counts; where one is made anew in this run, those before it, once it lies there.
+func (s *state) retire(a admission, renewed map[recordKey]string, before map[Repo]*planned, b *builder) {
+	for _, k := range s.keys(a) {
+		if k.format != Bundle {
+			continue
+		}
+		for _, p := range named(a.places, k.identity) {
+			old := s.fitting(k, p.Repo)
+			var needs []string
+			if _, again := renewed[k]; again {
+				needs = before[p.Repo].made[k]
+			}
+			if len(needs) == 0 && len(old) > 0 {
+				old = old[1:]
+			}
+			if len(old) == 0 {
+				continue
+			}
+			act := Action{Kind: Retire, Title: a.want.Title(), Digest: k.subject, To: p.Repo, Needs: slices.Clone(needs), Reason: "a newer record replaces it", Origin: a.want.Origin}
+			for _, r := range old {
+				act.Remove = append(act.Remove, Removal{Digest: r.At, Subject: k.subject})
+			}
+			sortBy(act.Remove, func(x Removal) string { return x.Digest.s })
+			b.add(act)
 		}
 	}
 }
 
 // planned holds the IDs of what was planned for a place so far. A record needs its subject there, not the other records; a tag needs
 // both.
-type planned struct{ content, records []string }
+type planned struct {
+	content, records []string
+	made             map[recordKey][]string // those of records, by what they are for
+}
 
 // admitRecord plans one record: made once, or taken from a place that holds it, and written to the places that lack it.
-func (s *state) admitRecord(a admission, n need, e Evidence, ready map[Repo]bool, before map[Repo]*planned, b *builder) {
+func (s *state) admitRecord(a admission, n need, j judgement, ready map[Repo]bool, before map[Repo]*planned, b *builder) {
 	var lacks []place
 	for _, p := range n.lacks {
 		if ready[p.Repo] {
@@ -48,7 +113,7 @@ func (s *state) admitRecord(a admission, n need, e Evidence, ready map[Repo]bool
 	record, reason := n.record, "taken from "+n.holder.Host()
 	var needs []string
 	if n.holder.IsZero() {
-		made, ok := s.statement(a, n, e)
+		made, ok := s.statement(a, n, j)
 		if !ok {
 			return
 		}
@@ -60,12 +125,17 @@ func (s *state) admitRecord(a admission, n need, e Evidence, ready map[Repo]bool
 			Kind: Place, Title: a.want.Title(), Digest: n.key.subject, From: n.holder, To: p.Repo, Record: record,
 			Reason: reason, Needs: slices.Concat(before[p.Repo].content, needs), Origin: a.want.Origin,
 		})
-		before[p.Repo].records = append(before[p.Repo].records, id)
+		at := before[p.Repo]
+		at.records = append(at.records, id)
+		if at.made == nil {
+			at.made = map[recordKey][]string{}
+		}
+		at.made[n.key] = append(at.made[n.key], id)
 	}
 }
 
-// statement plans the making of a record: a signature, or the attestation of a scan that gave a verdict.
-func (s *state) statement(a admission, n need, e Evidence) (Action, bool) {
+// statement plans the making of a record. It isn't ok if there is nothing to say, as where a scanner gave no verdict.
+func (s *state) statement(a admission, n need, j judgement) (Action, bool) {
 	st := Statement{
 		Format: n.key.format, Signer: n.key.signer, Subject: n.key.subject, Identity: n.key.identity,
 		PredicateType: n.key.predicateType, About: n.key.about, Time: s.now.UTC().Truncate(time.Second),
@@ -73,26 +143,39 @@ func (s *state) statement(a admission, n need, e Evidence) (Action, bool) {
 	act := Action{Kind: Sign, Title: a.want.Title(), Digest: n.key.subject, Statement: &st, Origin: a.want.Origin}
 	act.Reason = fmt.Sprintf("no signature by %q", n.key.signer)
 	if n.key.predicateType != "" {
-		scan, ok := scanOf(e, n.key)
+		what, predicate, ok := s.predicate(a, n.key, j)
 		if !ok {
 			return Action{}, false
 		}
-		st.Predicate = scanPredicate(scan)
-		act.Kind, act.Reason = Attest, fmt.Sprintf("no attestation of what %s found", n.key.about)
+		st.Predicate = predicate
+		act.Kind, act.Reason = Attest, "no attestation of "+what
 	}
-	if n.reason != "" {
+	switch {
+	case n.reason != "" && n.key.predicateType != "":
+		act.Reason = n.reason
+	case n.reason != "":
 		act.Reason += " (" + n.reason + ")"
 	}
 	return act, true
 }
 
-func scanOf(e Evidence, k recordKey) (Scan, bool) {
-	for _, ps := range e.Scans {
-		if ps.Manifest == k.subject && ps.Scan.Scanner == k.about && ps.Scan.NoVerdict == "" {
-			return ps.Scan, true
+// predicate is what a record says, and what that is in words.
+func (s *state) predicate(a admission, k recordKey, j judgement) (what, predicate string, ok bool) {
+	if k.predicateType == VerdictPredicate {
+		if _, judged := s.full(a.want); !judged || j.result() == "" {
+			return "", "", false
 		}
+		return "the verdict", s.verdictOf(a.want, s.known(a.want, a.tree, a.places), j, k.identity), true
 	}
-	return Scan{}, false
+	scan, ok := s.scanNow(a.want, k.subject, k.about, a.places)
+	switch {
+	case !ok || k.predicateType == VulnerabilityPredicate && scan.NoVerdict != "" || k.predicateType == InventoryPredicate && scan.Inventory == nil:
+		return "", "", false
+	case k.predicateType == InventoryPredicate:
+		return "what " + k.about + " found to be installed", marshal(scan.Inventory), true
+	}
+	scan.Vulnerabilities = seenSince(scan.Vulnerabilities, scan.Vulnerabilities, s.now)
+	return "what " + k.about + " found", scanPredicate(scan), true
 }
 
 func (s *state) admitTags(a admission, p place, needs []string, b *builder) {

@@ -188,7 +188,7 @@ func (r *run) write(s *step) (err error) {
 		err = r.e.Tagger.Tag(r.ctx, Image{a.To, a.Digest}, a.Tag)
 	case Untag:
 		err = r.e.Tagger.Untag(r.ctx, a.To, a.Tag)
-	case Delete:
+	case Delete, Retire:
 		err = r.remove(a)
 	default:
 		err = fmt.Errorf("the plan asks for %q, which this version does not know", a.Kind)

@@ -132,7 +132,7 @@ func (s *state) askScans() []Question {
 
 // scansOf returns the scans that a version must have before it can be judged.
 func (s *state) scansOf(w *Want) []Question {
-	if len(s.d.Scanners) == 0 || len(s.declared(w)) > 0 {
+	if len(s.d.Scanners) == 0 {
 		return nil
 	}
 	places := s.places(w)
@@ -140,30 +140,63 @@ func (s *state) scansOf(w *Want) []Question {
 	if !ok || !s.recordsKnown(tree, places) {
 		return nil
 	}
-	a := s.assess(w)
-	if !a.admits() {
-		return nil
+	admits := s.assess(w).admits()
+	if admits && len(s.declared(w)) > 0 {
+		return nil // nothing is fetched for what is refused anyway
 	}
 	from := holder(w, places)
-	var missing, attested []Question
+	var missing, absent, attested, aged []Question
 	for _, m := range tree.Runnable() {
 		for _, sc := range s.d.Scanners {
 			q := Question{Kind: AskScan, Repo: from.Repo, Digest: m.Digest, Root: tree.Root, Scanner: sc.Name}
-			if _, ok := s.attestedScan(m.Digest, sc.Name, places); ok {
-				attested = append(attested, q)
-			} else {
+			scan, _, ok := s.attestedScan(m.Digest, sc.Name, places)
+			switch {
+			case !ok && admits:
 				missing = append(missing, q)
+			case !ok:
+				absent = append(absent, q)
+			case ok && s.aged(scan):
+				aged = append(aged, s.again(q, places))
+			case ok:
+				attested = append(attested, q)
 			}
 		}
+	}
+	missing = append(missing, aged...)
+	if !admits {
+		return append(missing, s.lacking(w, tree, places, absent)...)
 	}
 	if len(s.open(missing)) > 0 || len(s.open(attested)) == 0 {
 		return missing
 	}
 	// What was attested saves a scan as long as it satisfies the rules. If it doesn't, it may only be too old.
-	if len(s.check(w, s.known(w, tree, places), func(r Bound) bool { return r.Reads() == ReadsScans })) > 0 {
+	if s.refusedByScans(w, tree, places) {
 		return append(missing, attested...)
 	}
 	return missing
+}
+
+// lacking returns the scans that an approved image never had, as from a scanner that is new in the catalog, if its rules ask for more than is there.
+func (s *state) lacking(w *Want, tree Tree, places []place, absent []Question) []Question {
+	if len(absent) == 0 || len(s.d.Signers) == 0 || !s.refusedByScans(w, tree, places) {
+		return nil
+	}
+	return absent
+}
+
+func (s *state) refusedByScans(w *Want, tree Tree, places []place) bool {
+	return len(s.judge(w, s.known(w, tree, places), func(r Bound) bool { return r.Reads() >= ReadsScans }).refused) > 0
+}
+
+// again is the question for a scan that has aged: judged from the attested inventory, without content, where the scanner can do that.
+func (s *state) again(q Question, places []place) Question {
+	for _, p := range places {
+		if _, ok := s.attestedInventory(q.Digest, q.Scanner, []place{p}); ok && s.o.Rescans[q.Scanner] {
+			q.Kind, q.Repo = AskRescan, p.Repo
+			break
+		}
+	}
+	return q
 }
 
 // recordsKnown tells whether at least one place that holds the image has told its records, or none holds it.

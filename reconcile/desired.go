@@ -7,6 +7,7 @@ import (
 
 // Desired is what a catalog asks for at one commit. The order of its slices means nothing.
 type Desired struct {
+	Catalog    string        // the catalog's repository, as people name it: a URL without credentials; empty if it has none
 	Commit     string        // hexadecimal object name of the catalog's commit; empty for a working tree
 	Registries []Registry    // the places that the reconciler owns
 	Wants      []Want        // every approved version

@@ -1,8 +1,10 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,6 +19,7 @@ func Diff(d Desired, o Observed, now time.Time) Plan {
 		s.diffWant(w, b)
 	}
 	s.diffRemoval(b)
+	s.tellWaivers(b)
 	return b.plan(d, o)
 }
 
@@ -26,6 +29,8 @@ type builder struct {
 	planned map[string]bool // by ID
 	blocked []Finding
 	notes   []Finding
+
+	violations []Finding
 }
 
 func newBuilder() *builder { return &builder{planned: map[string]bool{}} }
@@ -41,22 +46,23 @@ func (b *builder) add(a Action) string {
 }
 
 func (b *builder) plan(d Desired, o Observed) Plan {
-	p := Plan{Schema: PlanSchema, Commit: d.Commit, Actions: b.actions, Blocked: b.blocked, Notes: b.notes}
+	p := Plan{Schema: PlanSchema, Commit: d.Commit, Actions: b.actions, Blocked: b.blocked, Violations: b.violations, Notes: b.notes}
 	for i := range p.Actions {
 		p.Actions[i].If.Commit = d.Commit
 		sortBy(p.Actions[i].Needs, func(s string) string { return s })
 	}
 	for _, g := range o.Gaps() {
 		// a scan that failed is "no verdict", and an image that its source doesn't have is a finding
-		if g.Question.Kind != AskScan && !(g.Question.Kind == AskTree && g.Missing) {
+		if g.Question.Kind != AskScan && g.Question.Kind != AskRescan && !(g.Question.Kind == AskTree && g.Missing) {
 			p.Gaps = append(p.Gaps, g)
 		}
 	}
 	sortActions(p.Actions)
 	sortFindings(p.Blocked)
+	sortFindings(p.Violations)
 	sortFindings(p.Notes)
 	p.Actions = orEmpty(p.Actions)
-	p.Blocked, p.Notes, p.Gaps = orEmpty(p.Blocked), orEmpty(p.Notes), orEmpty(p.Gaps)
+	p.Blocked, p.Violations, p.Notes, p.Gaps = orEmpty(p.Blocked), orEmpty(p.Violations), orEmpty(p.Notes), orEmpty(p.Gaps)
 	return p
 }
 
@@ -71,30 +77,31 @@ func orEmpty[T any](s []T) []T {
 // diffWant plans one version, and touches nothing else: one bad entry stops itself alone.
 func (s *state) diffWant(w *Want, b *builder) {
 	a := s.assess(w)
-	if !a.differs() {
-		b.notes = append(b.notes, s.declared(w)...)
+	declared := s.declared(w)
+	switch {
+	case a.admits() && len(declared) > 0:
+		b.blocked = append(b.blocked, declared...)
 		return
-	}
-	if found := s.declared(w); len(found) > 0 && a.admits() {
-		b.blocked = append(b.blocked, found...)
-		return
-	}
-	if !a.hasTree {
+	case !a.hasTree && a.admits():
 		b.blocked = append(b.blocked, s.missingAtSource(w)...)
 		return
+	case !a.hasTree:
+		b.violations = append(b.violations, declared...)
+		return
 	}
-	var e Evidence
-	if a.admits() {
-		var complete bool
-		if e, complete = s.evidence(w, a.tree, a.places); !complete {
-			return
-		}
-		if found := s.check(w, e, func(Bound) bool { return true }); len(found) > 0 {
-			b.blocked = append(b.blocked, found...)
-			return
-		}
+	j, ok := s.full(w)
+	switch {
+	case !ok && a.admits():
+		return // what is missing was asked for and could not be had: a gap says why
+	case !ok:
+		b.violations = append(b.violations, declared...)
+	case a.admits():
+		b.blocked = append(b.blocked, j.refused...)
+	default:
+		b.violations = append(b.violations, j.refused...)
 	}
-	s.admit(a, e, b)
+	b.notes = append(b.notes, j.warned...)
+	s.admit(a, j, b)
 }
 
 // missingAtSource turns the answer "there is no such digest" into a finding on the catalog's line.
@@ -173,7 +180,7 @@ func (s *state) attested(a admission) map[Digest]bool {
 	out := map[Digest]bool{}
 	for _, m := range a.tree.Runnable() {
 		for _, sc := range s.d.Scanners {
-			if _, ok := s.attestedScan(m.Digest, sc.Name, a.places); ok {
+			if _, _, ok := s.attestedScan(m.Digest, sc.Name, a.places); ok {
 				out[m.Digest] = true
 			}
 		}
@@ -230,7 +237,7 @@ func (s *state) needs(a admission) []need {
 }
 
 // keys lists the records that an admitted image bears: a signature on the index and each runnable manifest in every format of every
-// signer, and an attestation of each scan.
+// signer; of each scan what was found and what is installed; and the verdict.
 func (s *state) keys(a admission) []recordKey {
 	identities := map[Repo]bool{}
 	for _, p := range a.places {
@@ -249,9 +256,11 @@ func (s *state) keys(a admission) []recordKey {
 				}
 				for _, m := range runnable {
 					for _, sc := range s.d.Scanners {
-						out = append(out, recordKey{m.Digest, signer.Name, Bundle, identity, VulnerabilityPredicate, sc.Name})
+						out = append(out, recordKey{m.Digest, signer.Name, Bundle, identity, VulnerabilityPredicate, sc.Name},
+							recordKey{m.Digest, signer.Name, Bundle, identity, InventoryPredicate, sc.Name})
 					}
 				}
+				out = append(out, recordKey{subject: a.tree.Root, signer: signer.Name, format: Bundle, identity: identity, predicateType: VerdictPredicate, about: a.want.Title()})
 			}
 		}
 	}
@@ -272,16 +281,30 @@ func (s *state) bears(k recordKey, p place) (ok bool, why string) {
 	return false, why
 }
 
-// recordID names the record for the key that lies in a repository: the first by ID, where there are several.
+// recordID names the record for the key that lies in a repository: of attestations the newest, where there are several.
 func (s *state) recordID(k recordKey, r Repo) string {
-	var ids []string
+	return s.fitting(k, r)[0].ID()
+}
+
+// fitting returns the valid records for the key that lie in a repository, the one that counts first.
+func (s *state) fitting(k recordKey, r Repo) []Record {
+	var out []Record
 	answer, _ := s.o.ok(Question{Kind: AskRecords, Repo: r, Digest: k.subject})
 	for _, rec := range answer.Records {
 		if k.fits(rec) {
-			ids = append(ids, rec.ID())
+			out = append(out, rec)
 		}
 	}
-	return slices.Min(ids)
+	slices.SortFunc(out, func(a, b Record) int {
+		switch {
+		case k.predicateType == "": // the oldest signature says since when the image is approved
+			return cmp.Or(a.Statement.Time.Compare(b.Statement.Time), strings.Compare(a.ID(), b.ID()))
+		case newer(a, b):
+			return -1
+		}
+		return 1
+	})
+	return out
 }
 
 // fits tells whether a record is valid and what the key names.
@@ -307,19 +330,6 @@ func (a admission) admits() bool {
 	}
 	for _, n := range a.needs {
 		if n.holder.IsZero() && !(n.key.predicateType != "" && a.attested[n.key.subject]) {
-			return true
-		}
-	}
-	return false
-}
-
-// differs tells whether anything is to be done about the version.
-func (a admission) differs() bool {
-	if a.admits() {
-		return true
-	}
-	for _, n := range a.needs {
-		if !n.holder.IsZero() {
 			return true
 		}
 	}

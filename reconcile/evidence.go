@@ -242,6 +242,7 @@ const (
 	ReadsDeclaration Reads = iota // the catalog's words alone
 	ReadsContent                  // manifests and configuration
 	ReadsScans                    // what scanners said
+	ReadsInventory                // what is installed, by the inventories in Scan.Inventory
 )
 
 // A Rule judges a Subject. Check is pure: the same subject and time give the same findings. No finding means that it is satisfied;

@@ -1,156 +1,233 @@
 package reconcile
 
 import (
-	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// VulnerabilityPredicate is the predicate type of scan results, as cosign specifies it (COSIGN_VULN_ATTESTATION_SPEC).
-const VulnerabilityPredicate = "https://cosign.sigstore.dev/attestation/vuln/v1"
+// judgement is what rules say of a version.
+type judgement struct {
+	refused []Finding // of rules that deny
+	warned  []Finding // of rules that only warn
+	waivers []int     // those that were needed, by their place in the catalog's list
+	rules   []ruled
+}
 
-// check asks the rules that pick selects, and completes what they found with where the rule and the image stand.
-func (s *state) check(w *Want, e Evidence, pick func(Bound) bool) []Finding {
+// ruled is how one rule ended.
+type ruled struct {
+	Bound
+	refused []Finding
+	warned  []Finding
+	waived  int
+}
+
+// judge asks the rules that pick selects, and completes what they found with where the rule and the image stand.
+func (s *state) judge(w *Want, e Evidence, pick func(Bound) bool) judgement {
 	subject := Subject{Want: *w, Siblings: s.versions(w), Evidence: e, Expected: s.d.Scanners}
-	var out []Finding
+	var j judgement
 	for _, r := range w.Rules {
 		if !pick(r) {
 			continue
 		}
+		in := ruled{Bound: r}
 		for _, f := range r.Check(subject, s.now) {
-			f.Rule, f.Scope, f.Image, f.Digest = r.Name(), r.Scope, w.Title(), w.From.Digest
+			f.Rule, f.Scope, f.Image, f.Digest, f.Warning = r.Name(), r.Scope, w.Title(), w.From.Digest, r.Warn
 			if f.Origin == (Origin{}) {
 				f.Origin = w.Origin
 			}
-			if !s.waived(f, w) {
-				out = append(out, f)
+			switch i := s.waiver(f, w); {
+			case i >= 0:
+				j.waivers = append(j.waivers, i)
+				s.used[i] = true
+				in.waived++
+			case r.Warn:
+				in.warned = append(in.warned, f)
+			default:
+				in.refused = append(in.refused, f)
 			}
+		}
+		j.refused, j.warned, j.rules = append(j.refused, in.refused...), append(j.warned, in.warned...), append(j.rules, in)
+	}
+	slices.Sort(j.waivers)
+	j.waivers = slices.Compact(j.waivers)
+	return j
+}
+
+// waiver returns the first waiver in force that covers a finding, or -1: one of the same scope as the rule or of a scope around it.
+func (s *state) waiver(f Finding, w *Want) int {
+	return slices.IndexFunc(s.d.Waivers, func(v Waiver) bool { return v.covers(f, w) && s.now.Before(v.Expires) })
+}
+
+// covers tells whether a waiver, as long as it is in force, covers a finding.
+func (v Waiver) covers(f Finding, w *Want) bool {
+	return v.Rule == f.Rule && encloses(v.Scope, f.Scope) &&
+		(v.ID == "*" || v.ID == f.ID) &&
+		(v.Image == "" || v.Image == w.Name) &&
+		(v.Digest.IsZero() || v.Digest == w.From.Digest) &&
+		(v.Package == "" || v.Package == f.Package)
+}
+
+// tellWaivers notes the waivers that have no effect any more: the expired ones, and those that nothing needed although everything that
+// they could cover was judged.
+func (s *state) tellWaivers(b *builder) {
+	for i, v := range s.d.Waivers {
+		f := Finding{Rule: "waiver", ID: v.ID, Scope: v.Scope, Image: v.Image, Digest: v.Digest, Package: v.Package, Origin: v.Origin, Warning: true}
+		switch {
+		case !s.now.Before(v.Expires):
+			f.Summary = fmt.Sprintf("the waiver of %s from rule %q expired on %s and has no effect", v.ID, v.Rule, v.Expires.Add(-time.Nanosecond).UTC().Format(time.DateOnly))
+			f.Detail = "remove it, or have it reviewed again with a new date"
+		case !s.used[i] && s.judgedAll(v):
+			f.Summary = fmt.Sprintf("the waiver of %s from rule %q covers nothing: no image in its scope needs it", v.ID, v.Rule)
+			f.Detail = "remove it: what it excused is gone"
+		default:
+			continue
+		}
+		b.notes = append(b.notes, f)
+	}
+}
+
+// judgedAll tells whether every version that a waiver could cover was judged by all its rules.
+func (s *state) judgedAll(v Waiver) bool {
+	if s.d.Elsewhere > 0 || len(s.d.Broken) > 0 {
+		return false
+	}
+	for _, w := range s.wants {
+		if (encloses(v.Scope, w.Scope) || encloses(w.Scope, v.Scope)) && (v.Image == "" || v.Image == w.Name) && (v.Digest.IsZero() || v.Digest == w.From.Digest) {
+			if _, ok := s.full(w); !ok {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// full judges a version by all its rules. It isn't ok while the evidence that it needs is incomplete: what was not read is no reason to call
+// an image anything.
+func (s *state) full(w *Want) (judgement, bool) {
+	if j, ok := s.verdicts[w]; ok {
+		return j, true
+	}
+	a := s.assess(w)
+	if !a.hasTree || len(a.places) == 0 || len(s.d.Signers) == 0 && !a.admits() {
+		return judgement{}, false // without a signer there is no record of what was found when it was admitted
+	}
+	e, complete := s.evidence(w, a.tree, a.places)
+	if !complete {
+		return judgement{}, false
+	}
+	j := s.judge(w, e, func(Bound) bool { return true })
+	s.verdicts[w] = j
+	return j, true
+}
+
+// onRecord tells since when a verdict of ours says that the image in this place violates its policy.
+func (s *state) onRecord(w *Want, p place) (time.Time, bool) {
+	r, ok := s.newest(recordKey{subject: w.From.Digest, identity: p.Identity, predicateType: VerdictPredicate, about: w.Title()}, []place{p})
+	if !ok || readVerdict(r.Statement.Predicate) != failed {
+		return time.Time{}, false
+	}
+	return r.Statement.Time, true
+}
+
+// sentence says what becomes of an image in a place that holds it and violates its policy: the hardest of what its rules ask for. Missing evidence
+// is enough to refuse an image, and never enough to take one away.
+func (s *state) sentence(w *Want, p place) Violation {
+	j, ok := s.full(w)
+	if !ok || !p.held {
+		return ""
+	}
+	out := Violation("")
+	for _, r := range j.rules {
+		proven := slices.ContainsFunc(r.refused, func(f Finding) bool { return !f.Unknown })
+		switch {
+		case len(r.refused) == 0:
+		case !proven || r.OnViolation == ReportIt || r.OnViolation == "":
+			out = harder(out, ReportIt)
+		case r.OnViolation == Remove && !s.graceOver(w, p, r.Grace):
+			out = harder(out, Quarantine)
+		default:
+			out = harder(out, r.OnViolation)
 		}
 	}
 	return out
 }
 
-// waived tells whether a waiver in force covers a finding: one of the same scope as the rule or of a scope around it.
-func (s *state) waived(f Finding, w *Want) bool {
-	for _, v := range s.d.Waivers {
-		if v.Rule == f.Rule && encloses(v.Scope, f.Scope) &&
-			(v.ID == "*" || v.ID == f.ID) &&
-			(v.Image == "" || v.Image == w.Name) &&
-			(v.Digest.IsZero() || v.Digest == w.From.Digest) &&
-			(v.Package == "" || v.Package == f.Package) &&
-			s.now.Before(v.Expires) {
-			return true
-		}
-	}
-	return false
+// graceOver tells whether a violation has been on record for long enough. Without a signer nothing is on record, so there only no grace at all
+// is over.
+func (s *state) graceOver(w *Want, p place, grace time.Duration) bool {
+	since, ok := s.onRecord(w, p)
+	return grace == 0 || ok && !s.now.Before(since.Add(grace))
 }
 
-// evidence gathers what is known of an image. complete is false while a scan that could still be had was not asked for.
-func (s *state) evidence(w *Want, tree Tree, places []place) (e Evidence, complete bool) {
-	if len(s.open(s.scansOf(w))) > 0 {
-		return e, false
+func harder(a, b Violation) Violation {
+	if slices.Index(violations, b) > slices.Index(violations, a) {
+		return b
 	}
-	return s.known(w, tree, places), true
+	return a
 }
 
-// known is the evidence so far. What was scanned in this run counts before what was attested earlier.
-func (s *state) known(w *Want, tree Tree, places []place) Evidence {
-	e := Evidence{Tree: &tree}
-	for _, m := range tree.Runnable() {
-		for _, sc := range s.d.Scanners {
-			scan, ok := s.freshScan(w, m.Digest, sc.Name, places)
-			if !ok {
-				scan, ok = s.attestedScan(m.Digest, sc.Name, places)
-			}
-			if !ok {
-				scan = Scan{Scanner: sc.Name, NoVerdict: "it was not scanned"}
-			}
-			e.Scans = append(e.Scans, PlatformScan{Manifest: m.Digest, Platform: m.Platform, Scan: scan})
-		}
-	}
-	return e
-}
+// violations are in the order of their hardness.
+var violations = []Violation{"", ReportIt, Quarantine, Remove}
 
-// freshScan returns what a scanner answered in this run. One that could not be run gives no verdict, with the reason.
-func (s *state) freshScan(w *Want, manifest Digest, scanner string, places []place) (Scan, bool) {
-	for _, from := range append([]Repo{w.From.Repo}, repos(places)...) {
-		a, ok := s.o.answer(Question{Kind: AskScan, Repo: from, Digest: manifest, Root: w.From.Digest, Scanner: scanner})
-		switch {
-		case ok && a.Gap != nil:
-			return Scan{Scanner: scanner, NoVerdict: a.Gap.Reason}, true
-		case ok:
-			a.Scan.Scanner = scanner
-			return a.Scan, true
-		}
+// condemned lists the versions whose image in a repository shall lose its tags, by digest, and says for each whether its content goes too: only
+// if every version that names the digest there is to be removed.
+func (s *state) condemned(r Repo) map[Digest]bool {
+	if out, ok := s.sentenced[r]; ok {
+		return out
 	}
-	return Scan{}, false
-}
-
-// attestedScan reads a scan's result back from a verified attestation of ours beside the image.
-func (s *state) attestedScan(manifest Digest, scanner string, places []place) (Scan, bool) {
-	var newest Scan
-	var when time.Time
-	found := false
-	for _, p := range places {
-		valid, _ := s.records(Image{p.Repo, manifest})
-		for _, r := range valid {
-			st := r.Statement
-			if st.PredicateType != VulnerabilityPredicate || st.Identity != p.Identity || aboutOf(st) != scanner || found && !st.Time.After(when) {
+	out := map[Digest]bool{}
+	spared := map[Digest]bool{}
+	for _, w := range s.wantedIn(r).wants {
+		for _, p := range s.places(w) {
+			if p.Repo != r || !p.known {
 				continue
 			}
-			scan, err := readScan(st.Predicate)
-			if err != nil || scan.Scanner != scanner {
-				continue
+			switch s.sentence(w, p) {
+			case Remove:
+				out[w.From.Digest] = true
+			case Quarantine:
+				out[w.From.Digest] = out[w.From.Digest] || false
+				spared[w.From.Digest] = true
+			default:
+				spared[w.From.Digest] = true
 			}
-			newest, when, found = scan, st.Time, true
 		}
 	}
-	return newest, found
+	for d := range spared {
+		if _, ok := out[d]; ok {
+			out[d] = false
+		}
+	}
+	s.sentenced[r] = out
+	return out
 }
 
-// vulnPredicate is the predicate of VulnerabilityPredicate. Its result is free in form; ours is the whole Scan.
-type vulnPredicate struct {
-	Invocation struct {
-		URI       string `json:"uri"`
-		EventID   string `json:"event_id"`
-		BuilderID string `json:"builder.id"`
-	} `json:"invocation"`
-	Scanner struct {
-		URI     string `json:"uri"`
-		Version string `json:"version"`
-		DB      struct {
-			URI        string     `json:"uri"`
-			Version    string     `json:"version"`
-			LastUpdate *time.Time `json:"lastUpdate,omitempty"`
-		} `json:"db"`
-		Result Scan `json:"result"`
-	} `json:"scanner"`
-	Metadata struct {
-		Started  time.Time `json:"scanStartedOn"`
-		Finished time.Time `json:"scanFinishedOn"`
-	} `json:"metadata"`
+// lost tells whether a tag of a repository goes because each version that wants it there violates its policy.
+func (s *state) lost(r Repo, t Tag, d Digest) bool {
+	if _, ok := s.condemned(r)[d]; !ok {
+		return false
+	}
+	for _, w := range s.wantedIn(r).wants {
+		if !slices.Contains(w.Tags, t) {
+			continue
+		}
+		for _, p := range s.places(w) {
+			if v := s.sentence(w, p); p.Repo == r && (w.From.Digest != d || v != Quarantine && v != Remove) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
-func scanPredicate(scan Scan) string {
-	var p vulnPredicate
-	p.Invocation.BuilderID = "https://github.com/assay-oci/assay"
-	p.Scanner.URI, p.Scanner.Version = scan.Scanner, scan.Version
-	if !scan.Database.IsZero() {
-		p.Scanner.DB.LastUpdate = &scan.Database
+// result is the judgement in a verification summary's words; empty if nothing but missing evidence speaks against the image, which proves nothing.
+func (j judgement) result() string {
+	switch {
+	case slices.ContainsFunc(j.refused, func(f Finding) bool { return !f.Unknown }):
+		return failed
+	case len(j.refused) > 0:
+		return ""
 	}
-	p.Scanner.Result = scan
-	p.Metadata.Started, p.Metadata.Finished = scan.Finished, scan.Finished
-	b, err := json.Marshal(p)
-	if err != nil {
-		panic(fmt.Sprintf("a scan is plain data: %v", err))
-	}
-	return string(b)
-}
-
-func readScan(predicate string) (Scan, error) {
-	var p vulnPredicate
-	if err := json.Unmarshal([]byte(predicate), &p); err != nil {
-		return Scan{}, fmt.Errorf("read scan result: %w", err)
-	}
-	return p.Scanner.Result, nil
+	return passed
 }

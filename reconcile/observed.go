@@ -16,6 +16,7 @@ const (
 	AskTree    = "tree"         // what is below Digest in Repo
 	AskRecords = "records"      // which records about Digest does Repo hold
 	AskScan    = "scan"         // what does Scanner say about the manifest Digest in Repo
+	AskRescan  = "rescan"       // what does Scanner say now about what it attested to be in the manifest Digest in Repo
 	AskHistory = "history"      // what did the catalog approve since Since
 )
 
@@ -68,7 +69,9 @@ type Approval struct {
 type Observed struct {
 	Budget  int64                          // bytes that the stage can hold at once; zero if nothing needs staging
 	Unable  map[string]string              // hosts that can't untag, and why
+	Rescans map[string]bool                // scanners that can judge their own inventories again
 	answers map[string]map[Question]Answer // by the question's kind
+	read    *reading
 }
 
 // With returns what is known once a question is answered.
@@ -77,6 +80,9 @@ func (o Observed) With(answers map[Question]Answer) Observed {
 	o.answers = maps.Clone(o.answers)
 	if o.answers == nil {
 		o.answers = map[string]map[Question]Answer{}
+	}
+	if o.read == nil {
+		o.read = &reading{scans: map[*Record]Scan{}, inventories: map[*Record]Inventory{}}
 	}
 	for q, a := range answers {
 		if !own[q.Kind] { // what is not added to stays shared
@@ -150,7 +156,7 @@ func (q Question) String() string {
 		return "the catalog's history"
 	case AskRecords:
 		return "the records about " + Image{q.Repo, q.Digest}.String()
-	case AskScan:
+	case AskScan, AskRescan:
 		return "the scan of " + Image{q.Repo, q.Digest}.String() + " by " + q.Scanner
 	}
 	return Image{q.Repo, q.Digest}.String()

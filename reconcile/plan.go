@@ -23,9 +23,10 @@ const (
 	TagIt  Kind = "tag"
 	Untag  Kind = "untag"
 	Delete Kind = "delete"
+	Retire Kind = "retire" // delete records that newer ones replace
 )
 
-var phase = map[Kind]int{Copy: 0, Sign: 1, Attest: 2, Place: 3, TagIt: 4, Untag: 5, Delete: 6}
+var phase = map[Kind]int{Copy: 0, Sign: 1, Attest: 2, Place: 3, TagIt: 4, Untag: 5, Delete: 6, Retire: 7}
 
 // An Action is one difference between what is and what shall be, and says all that is needed to remove it. It is plain data.
 type Action struct {
@@ -38,7 +39,7 @@ type Action struct {
 	Tag       Tag        `json:"tag,omitzero"`        // tag, untag
 	Statement *Statement `json:"statement,omitempty"` // sign, attest
 	Record    string     `json:"record,omitempty"`    // place: the ID of the action that made it, or the record's own ID at From
-	Remove    []Removal  `json:"remove,omitempty"`    // delete: manifests in this order
+	Remove    []Removal  `json:"remove,omitempty"`    // delete, retire: manifests in this order
 	Drops     []Tag      `json:"drops,omitempty"`     // delete: the tags that disappear with it
 	Bytes     int64      `json:"bytes,omitempty"`     // copy: the size of all blobs
 	Reason    string     `json:"reason"`
@@ -66,8 +67,10 @@ type Plan struct {
 	Commit  string    `json:"commit"`
 	Actions []Action  `json:"actions"`
 	Blocked []Finding `json:"blocked"`
-	Notes   []Finding `json:"notes"`
-	Gaps    []Gap     `json:"gaps"`
+	// Violations are what approved images that the registries hold violate now. What becomes of them stands among the actions.
+	Violations []Finding `json:"violations"`
+	Notes      []Finding `json:"notes"`
+	Gaps       []Gap     `json:"gaps"`
 }
 
 // PlanSchema is the version of a plan's JSON form. Fields may be added to it without a new version.
@@ -89,6 +92,11 @@ func (p Plan) Empty() bool { return len(p.Actions) == 0 }
 func (a Action) withID() Action {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%s\n", a.Kind, a.Digest, a.To, a.Tag, a.Record)
+	for _, r := range a.Remove {
+		if a.Kind == Retire {
+			fmt.Fprintf(h, "%s\n", r.Digest)
+		}
+	}
 	if s := a.Statement; s != nil {
 		// the time isn't part of it: the same difference has the same ID whenever it is seen
 		fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%s\n%s\n", s.Format, s.Signer, s.Subject, s.Identity, s.PredicateType, s.About)

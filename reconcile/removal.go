@@ -27,12 +27,25 @@ func (s *state) doomed(r Repo) []doomed {
 			out = append(out, doomed{v.Digest, v.Name + "@" + v.Digest.Short(), "revoked: " + v.Reason, v.Origin, v.From, true})
 		}
 	}
+	out = append(out, s.executed(r)...)
 	if s.d.Prune.Absent {
 		out = append(out, s.absent(r)...)
 	}
 	sortBy(out, func(d doomed) string { return d.digest.s })
 	out = slices.CompactFunc(out, func(a, b doomed) bool { return a.digest == b.digest })
 	return s.roots(r, out)
+}
+
+// executed lists the images that violate their policy and are to be removed with their content.
+func (s *state) executed(r Repo) []doomed {
+	var out []doomed
+	condemned := s.condemned(r)
+	for _, w := range s.wantedIn(r).wants {
+		if condemned[w.From.Digest] {
+			out = append(out, doomed{w.From.Digest, w.Name + "@" + w.From.Digest.Short(), "it violates its policy", w.Origin, w.From.Repo, true})
+		}
+	}
+	return out
 }
 
 // roots leaves out what goes with another one anyway, being a part of it.
@@ -289,16 +302,21 @@ func (s *state) diffRepo(r Repo, b *builder) {
 		}
 	}
 	for t, d := range tags {
-		if _, record := t.Subject(); record || wantedTags[t] || deleted[d] {
+		_, record := t.Subject()
+		lost := s.lost(r, t, d)
+		if record || wantedTags[t] && !lost || deleted[d] {
 			continue
 		}
-		title := s.repoTitle(r)
+		title, reason := s.repoTitle(r), "the catalog approves no such tag"
+		if lost {
+			reason = "the image violates its policy"
+		}
 		if why, unable := s.o.Unable[r.Host()]; unable {
 			b.blocked = append(b.blocked, CannotUntag(title, r, t, d, why))
 			continue
 		}
 		was := d
-		b.add(Action{Kind: Untag, Title: title, Digest: d, To: r, Tag: t, If: If{Was: &was}, Reason: "the catalog approves no such tag"})
+		b.add(Action{Kind: Untag, Title: title, Digest: d, To: r, Tag: t, If: If{Was: &was}, Reason: reason})
 	}
 }
 
@@ -417,7 +435,7 @@ func (s *state) drops(r Repo, d Digest) []Tag {
 	tags, _ := s.tags(r)
 	var out []Tag
 	for t, at := range tags {
-		if at == d && !s.wantedIn(r).tags[t] {
+		if at == d && (!s.wantedIn(r).tags[t] || s.lost(r, t, d)) {
 			out = append(out, t)
 		}
 	}

@@ -51,12 +51,12 @@ func observe(ctx context.Context, d Desired, o Observed, s Sensors, now time.Tim
 		if s.Asking != nil {
 			s.Asking(qs)
 		}
-		o = o.With(answerAll(ctx, s, qs))
+		o = o.With(answerAll(ctx, s, o, qs))
 		staged = staged || scans
 	}
 }
 
-func answerAll(ctx context.Context, s Sensors, qs []Question) map[Question]Answer {
+func answerAll(ctx context.Context, s Sensors, o Observed, qs []Question) map[Question]Answer {
 	given := make([]Answer, len(qs))
 	cores := make(chan struct{}, runtime.GOMAXPROCS(0))
 	var next atomic.Int64
@@ -64,7 +64,7 @@ func answerAll(ctx context.Context, s Sensors, qs []Question) map[Question]Answe
 	for range min(parallel, len(qs)) {
 		workers.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(qs)); i = next.Add(1) - 1 {
-				given[i] = answer(ctx, s, qs[i], cores)
+				given[i] = answer(ctx, s, o, qs[i], cores)
 			}
 		})
 	}
@@ -77,7 +77,7 @@ func answerAll(ctx context.Context, s Sensors, qs []Question) map[Question]Answe
 }
 
 // answer asks the sensor that a question belongs to. Whatever goes wrong is a gap.
-func answer(ctx context.Context, s Sensors, q Question, cores chan struct{}) (a Answer) {
+func answer(ctx context.Context, s Sensors, o Observed, q Question, cores chan struct{}) (a Answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			a = Answer{Gap: &Gap{Question: q, Reason: fmt.Sprintf("internal error: %v", p)}}
@@ -85,7 +85,7 @@ func answer(ctx context.Context, s Sensors, q Question, cores chan struct{}) (a 
 	}()
 	err := ctx.Err()
 	if err == nil {
-		a, err = sense(ctx, s, q, cores)
+		a, err = sense(ctx, s, o, q, cores)
 	}
 	if err != nil {
 		return Answer{Gap: &Gap{Question: q, Reason: err.Error(), Missing: errors.Is(err, ErrNotFound)}}
@@ -93,7 +93,7 @@ func answer(ctx context.Context, s Sensors, q Question, cores chan struct{}) (a 
 	return a
 }
 
-func sense(ctx context.Context, s Sensors, q Question, cores chan struct{}) (a Answer, err error) {
+func sense(ctx context.Context, s Sensors, o Observed, q Question, cores chan struct{}) (a Answer, err error) {
 	image := Image{q.Repo, q.Digest}
 	switch q.Kind {
 	case AskRepos:
@@ -110,6 +110,8 @@ func sense(ctx context.Context, s Sensors, q Question, cores chan struct{}) (a A
 		a.History, err = s.History.History(ctx, q.Since)
 	case AskScan:
 		a.Scan, err = scan(ctx, s, q, cores)
+	case AskRescan:
+		a.Scan, err = rescan(ctx, s, o, q, cores)
 	default:
 		err = fmt.Errorf("no sensor answers %q", q.Kind)
 	}
@@ -130,6 +132,21 @@ func scan(ctx context.Context, s Sensors, q Question, cores chan struct{}) (Scan
 	defer func() { <-cores }()
 	found, err := scanner.Scan(ctx, layout, Image{q.Repo, q.Digest})
 	return found, errors.Join(err, s.Stage.Release(layout))
+}
+
+// rescan judges an inventory that was attested earlier.
+func rescan(ctx context.Context, s Sensors, o Observed, q Question, cores chan struct{}) (Scan, error) {
+	scanner, ok := s.Scanners[q.Scanner].(Rescanner)
+	if !ok {
+		return Scan{}, fmt.Errorf("the scanner %q can't judge an inventory", q.Scanner)
+	}
+	inventory, ok := o.inventory(q)
+	if !ok {
+		return Scan{}, fmt.Errorf("there is no inventory of %s by %s", Image{q.Repo, q.Digest}, q.Scanner)
+	}
+	cores <- struct{}{}
+	defer func() { <-cores }()
+	return scanner.Rescan(ctx, inventory, Image{q.Repo, q.Digest})
 }
 
 // admissions keeps the actions that bring content in, but for tags.

@@ -19,6 +19,9 @@ type state struct {
 	assessed  map[*Want]admission
 	approved  map[Repo][]Approval
 	absentees map[Repo][]Digest
+	verdicts  map[*Want]judgement // by all rules, where the evidence is complete
+	sentenced map[Repo]map[Digest]bool
+	used      map[int]bool // waivers that something needed
 }
 
 // wanted is what the catalog wants in one repository.
@@ -30,7 +33,8 @@ type wanted struct {
 
 func newState(d Desired, o Observed, now time.Time) *state {
 	s := &state{d: d, o: o, now: now, revoked: map[Image]Revocation{}, wanted: map[Repo]*wanted{}, digests: map[Repo]map[Digest]bool{},
-		found: map[*Want][]place{}, judged: map[*Want][]Finding{}, assessed: map[*Want]admission{}, absentees: map[Repo][]Digest{}}
+		found: map[*Want][]place{}, judged: map[*Want][]Finding{}, assessed: map[*Want]admission{}, absentees: map[Repo][]Digest{},
+		verdicts: map[*Want]judgement{}, sentenced: map[Repo]map[Digest]bool{}, used: map[int]bool{}}
 	s.wants = make([]*Want, 0, len(d.Wants))
 	for i := range d.Wants {
 		s.wants = append(s.wants, &d.Wants[i])
@@ -216,7 +220,7 @@ func settled(w *Want, places []place) bool {
 func (s *state) declared(w *Want) []Finding {
 	out, ok := s.judged[w]
 	if !ok {
-		out = s.check(w, Evidence{}, func(r Bound) bool { return r.Reads() == ReadsDeclaration })
+		out = s.judge(w, Evidence{}, func(r Bound) bool { return r.Reads() == ReadsDeclaration }).refused
 		s.judged[w] = out
 	}
 	return out
