@@ -54,6 +54,12 @@ type pruneBlock struct {
 	Grace time.Duration `hcl:"grace" default:"\"168h\"" doc:"For how long an image must have been absent from the catalog before it is deleted."`
 }
 
+type rescanBlock struct {
+	node
+	Interval time.Duration `hcl:"interval" default:"\"24h\"" doc:"How old a scan may be before it is made anew: from the stored inventory, without the image's content, where the scanner can do that."`
+	Expires  time.Duration `hcl:"expires" default:"\"720h\"" doc:"How old an attested scan or verdict may become. It is renewed before, even if it says the same."`
+}
+
 type policyBlock struct {
 	node
 	Rules []*ruleBlock `hcl:"rule,block" doc:"A rule and its parameters; see the reference of the rules. Here expressions are allowed where the rule says so."`
@@ -123,6 +129,8 @@ var blockTypes = []blockType{
 	{"signer", "name", signerBlock{}, "in the organization's scope", "A key that signs what is approved.", exampleSigner},
 	{"prune", "", pruneBlock{}, "at most one, in the organization's scope",
 		"Lets Assay delete what is absent from the catalog. Without it, absent images keep their content, and the limit is 10.", examplePrune},
+	{"rescan", "", rescanBlock{}, "at most one, in the organization's scope",
+		"How long evidence counts. Without it, an approved image is judged by what was found when it was admitted.", exampleRescan},
 	{"policy", "name", policyBlock{}, "in any folder",
 		"Rules that bind the images of its folder and of all folders below. A narrower policy can only add rules.", examplePolicy},
 	{"image", "name", imageBlock{}, "in any folder",

@@ -80,6 +80,9 @@ func (l *loader) parts(t *tree) map[string]part {
 	for _, x := range t.signers {
 		add(&x.node, x.label, fmt.Sprintf("the signer %q", x.label))
 	}
+	for _, x := range t.rescans {
+		add(&x.node, "", "the rescan block")
+	}
 	for _, x := range t.prunes {
 		add(&x.node, "", "the prune block")
 	}

@@ -8,10 +8,13 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// Defaults where there is no prune block, or it leaves them out.
+// Defaults of the prune and rescan blocks; the first two count without a prune block too.
 const (
 	defaultLimit = 10
 	defaultGrace = 168 * time.Hour
+
+	defaultInterval = 24 * time.Hour
+	defaultExpires  = 720 * time.Hour
 )
 
 // maxRegistries bounds the registries of a catalog, each of which is compared with all others.
@@ -95,6 +98,15 @@ func (t *tree) checkPlaces() {
 		place(&x.node)
 		for _, k := range x.Keyless {
 			t.unsound("", mistake(k.def(), "Not supported", "Keyless signing is not supported yet by this version: use key."))
+		}
+	}
+	for i, x := range t.rescans {
+		place(&x.node)
+		if i > 0 {
+			t.unsound("", mistake(x.def(), "Second rescan block", "A catalog has one rescan block; the first is at line %d of %s.", t.rescans[0].def().Start.Line, t.rescans[0].def().Filename))
+		}
+		if !x.bad() && (x.Interval <= 0 || x.Expires <= x.Interval) {
+			t.unsound("", mistake(x.def(), "Evidence that expires too early", "interval must be more than 0, and expires more than interval: what expires is renewed by the runs between."))
 		}
 	}
 	for i, x := range t.prunes {

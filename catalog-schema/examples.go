@@ -64,4 +64,9 @@ registry "prod" {
   expires       = "2027-01-31"
 }
 `
+	exampleRescan = `rescan {
+  interval = "24h"
+  expires  = "720h"
+}
+`
 )

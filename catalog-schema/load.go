@@ -162,6 +162,11 @@ func (l *loader) organization() {
 			d.Signers = append(d.Signers, signer(x))
 		}
 	}
+	for _, x := range l.base.rescans {
+		if !x.bad() {
+			d.Rescan = reconcile.Rescan{Interval: x.Interval, Expires: x.Expires}
+		}
+	}
 	d.Prune = reconcile.Prune{Limit: defaultLimit, Grace: defaultGrace}
 	for _, x := range l.base.prunes {
 		if !x.bad() {

@@ -138,6 +138,9 @@ func describe(d reconcile.Desired) string {
 	for _, s := range d.Signers {
 		fmt.Fprintf(&b, "signer %s %s %s\n", s.Name, s.Key, s.Formats)
 	}
+	if d.Rescan != (reconcile.Rescan{}) {
+		fmt.Fprintf(&b, "rescan after %s, expires after %s\n", d.Rescan.Interval, d.Rescan.Expires)
+	}
 	fmt.Fprintf(&b, "prune absent %t, limit %d, grace %s\n", d.Prune.Absent, d.Prune.Limit, d.Prune.Grace)
 	for _, w := range d.Wants {
 		fmt.Fprintf(&b, "want %s from %s@%s mutable %t scope %q tags %s owner %q purpose %q (%s:%d)\n", w.Title(), w.From.Repo, w.From.Digest.Short(), w.Mutable, w.Scope, w.Tags, w.Owner, w.Purpose, w.Origin.File, w.Origin.Line)

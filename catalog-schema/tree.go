@@ -24,6 +24,7 @@ type tree struct {
 	scanners   []*scannerBlock
 	signers    []*signerBlock
 	prunes     []*pruneBlock
+	rescans    []*rescanBlock
 	policies   []*policyBlock
 	images     []*imageBlock
 	revokes    []*revokeBlock
@@ -103,7 +104,7 @@ type unseen struct {
 }
 
 // ofOrganizationText finds blocks that all images depend on, in files that could not be parsed.
-var ofOrganizationText = regexp.MustCompile(`(?m)(^|[\s}])(registry|scanner|signer|prune)\b`)
+var ofOrganizationText = regexp.MustCompile(`(?m)(^|[\s}])(registry|scanner|signer|prune|rescan)\b`)
 
 func (t *tree) notSeen(folder string, d *hcl.Diagnostic) {
 	t.unsound(folder, d)
@@ -212,6 +213,10 @@ func (t *tree) block(b *hclsyntax.Block, folder string) *node {
 	case "prune":
 		x := ofOrganization(t, b, folder, label, &pruneBlock{Limit: defaultLimit, Grace: defaultGrace})
 		t.prunes = append(t.prunes, x)
+		return &x.node
+	case "rescan":
+		x := ofOrganization(t, b, folder, label, &rescanBlock{Interval: defaultInterval, Expires: defaultExpires})
+		t.rescans = append(t.rescans, x)
 		return &x.node
 	case "policy":
 		x := &policyBlock{}

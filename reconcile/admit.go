@@ -10,14 +10,13 @@ import (
 // there. Of one that is refused, nothing is copied, signed or tagged; what was found about it is still put on record where it was admitted once.
 func (s *state) admit(a admission, j judgement, b *builder) {
 	before := map[Repo]*planned{}
-	ready := s.ready(a, b)
 	refused := len(j.refused) > 0
+	ready := s.once(a)
+	if !refused {
+		ready = s.ready(a, b)
+	}
 	for _, p := range a.places {
 		before[p.Repo] = &planned{}
-		if refused {
-			_, signed := s.signedSince(Image{p.Repo, a.want.From.Digest})
-			ready[p.Repo] = p.held && signed
-		}
 		if ready[p.Repo] && !p.held {
 			before[p.Repo].content = []string{b.add(Action{
 				Kind: Copy, Title: a.want.Title(), Digest: a.want.From.Digest, From: a.from.Repo, To: p.Repo, Bytes: a.tree.Bytes(),
@@ -42,6 +41,16 @@ func (s *state) admit(a admission, j judgement, b *builder) {
 			s.admitTags(a, p, slices.Concat(before[p.Repo].content, before[p.Repo].records), b)
 		}
 	}
+}
+
+// once tells in which places the image was admitted once: they hold it, with a signature of ours.
+func (s *state) once(a admission) map[Repo]bool {
+	out := map[Repo]bool{}
+	for _, p := range a.places {
+		_, signed := s.signedSince(Image{p.Repo, a.want.From.Digest})
+		out[p.Repo] = p.held && signed
+	}
+	return out
 }
 
 // named keeps the places that have an identity.

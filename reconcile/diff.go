@@ -299,7 +299,7 @@ func (s *state) fitting(k recordKey, r Repo) []Record {
 		switch {
 		case k.predicateType == "": // the oldest signature says since when the image is approved
 			return cmp.Or(a.Statement.Time.Compare(b.Statement.Time), strings.Compare(a.ID(), b.ID()))
-		case newer(a, b):
+		case newer(&a, &b):
 			return -1
 		}
 		return 1

@@ -1,10 +1,10 @@
 package reconcile
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -129,7 +129,7 @@ func (s *state) newest(k recordKey, places []place) (*Record, bool) {
 			if r.Problem != "" || st.Subject != k.subject || st.Identity != p.Identity || st.PredicateType != k.predicateType || aboutOf(st) != k.about {
 				continue
 			}
-			if out == nil || newer(*r, *out) {
+			if out == nil || newer(r, out) {
 				out = r
 			}
 		}
@@ -137,10 +137,10 @@ func (s *state) newest(k recordKey, places []place) (*Record, bool) {
 	return out, out != nil
 }
 
-// newer orders records of one key: of two that were made in the same second, the one whose ID is smaller counts as the newer one, so that
+// newer orders records of one key: of two that were made in the same second, the one whose bytes are smaller counts as the newer one, so that
 // everybody keeps the same.
-func newer(a, b Record) bool {
-	return cmp.Or(b.Statement.Time.Compare(a.Statement.Time), strings.Compare(a.ID(), b.ID())) < 0
+func newer(a, b *Record) bool {
+	return cmp.Or(b.Statement.Time.Compare(a.Statement.Time), bytes.Compare(a.Payload, b.Payload)) < 0
 }
 
 // aged tells whether a scan that was attested is older than the catalog allows before it is made anew.
@@ -223,7 +223,7 @@ func (o Observed) inventory(q Question) (Inventory, bool) {
 	for i := range a.Records {
 		r := &a.Records[i]
 		if r.Problem == "" && r.Statement.Subject == q.Digest && r.Statement.PredicateType == InventoryPredicate && aboutOf(r.Statement) == q.Scanner &&
-			(newest == nil || newer(*r, *newest)) {
+			(newest == nil || newer(r, newest)) {
 			newest = r
 		}
 	}

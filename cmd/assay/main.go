@@ -17,7 +17,7 @@ const (
 	exitOK      = 0 // done, or nothing to do
 	exitError   = 1 // nothing could be done
 	exitChanges = 2 // plan --detailed-exitcode: changes are pending
-	exitBlocked = 3 // policy, or a registry's inability, blocks something
+	exitBlocked = 3 // policy, or a registry's inability, blocks something, or an approved image violates its policy
 	exitFailed  = 4 // some actions failed, or something could not be read: run again
 )
 

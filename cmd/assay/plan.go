@@ -58,7 +58,7 @@ func verdict(r reconcile.Report, detailed bool) error {
 	switch {
 	case s.Failed+s.Stale > 0 || s.Gaps > 0:
 		return exit(exitFailed)
-	case s.Blocked > 0:
+	case s.Blocked+s.Violations > 0:
 		return exit(exitBlocked)
 	case detailed && r.Result == nil && !r.Plan.Empty():
 		return exit(exitChanges)

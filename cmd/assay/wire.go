@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,7 +85,18 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 	if err := diags.Print(io.err, 0, coloured(io.err)); err != nil {
 		return nil, fmt.Errorf("print mistakes: %w", err)
 	}
+	desired.Catalog = catalogName(o.location)
 	return &assembly{options: o, cache: cache, source: src, desired: desired, progress: newProgress(io.err), io: io}, nil
+}
+
+// catalogName is how records name the catalog: its URL, without what may be secret in it. A folder on this machine has no name elsewhere.
+func catalogName(location string) string {
+	u, err := url.Parse(location)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
 }
 
 // sensors builds what observes. Nothing of it can write to a registry.
@@ -109,6 +121,10 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 	var err error
 	if s.Scanners, err = a.scanners(); err != nil {
 		return s, observed, err
+	}
+	observed.Rescans = map[string]bool{}
+	for name, sc := range s.Scanners {
+		_, observed.Rescans[name] = sc.(reconcile.Rescanner)
 	}
 	if a.keys, err = a.publicKeys(ctx); err != nil {
 		return s, observed, err

@@ -17,7 +17,7 @@ func Markdown(w io.Writer, r reconcile.Report) error {
 	}
 	m.printf("### %s: %s\n\n", title, strings.TrimSuffix(verdict(r), "."))
 	m.rows(r)
-	m.advice(Blocked(r))
+	m.advice(append(Blocked(r), r.Plan.Violations...))
 	m.listed("Notes", r.Plan.Notes)
 	m.unread(r.Plan.Gaps)
 	m.details(r)
@@ -36,13 +36,17 @@ func verdict(r reconcile.Report) string {
 // rows writes the table: blocked images first, since they need someone to act.
 func (m *printer) rows(r reconcile.Report) {
 	blocked := byImage(Blocked(r))
+	violating := byImage(r.Plan.Violations)
 	gs := groups(r)
-	if len(blocked) == 0 && len(gs) == 0 {
+	if len(blocked) == 0 && len(violating) == 0 && len(gs) == 0 {
 		return
 	}
 	m.printf("| | image | what happens | catalog |\n|---|---|---|---|\n")
 	for _, b := range blocked {
 		m.printf("| ❌ | %s | **blocked** by %s | %s |\n", code(b.title), rules(b.findings), code(strings.TrimSpace(place(b.findings[0].Origin))))
+	}
+	for _, b := range violating {
+		m.printf("| ⚠️ | %s | approved, **violates** %s | %s |\n", code(b.title), rules(b.findings), code(strings.TrimSpace(place(b.findings[0].Origin))))
 	}
 	for _, g := range gs {
 		m.printf("| %s | %s | %s | %s |\n", sign(g), code(g.title), happens(g), code(strings.TrimSpace(place(g.origin))))

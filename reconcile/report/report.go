@@ -28,15 +28,16 @@ func JSON(w io.Writer, r reconcile.Report) error {
 
 // Summary counts what a report says. Add, Change and Remove count images' places (one version in one repository), as planned.
 type Summary struct {
-	Add     int `json:"add"`     // versions that enter a repository, or get records there
-	Change  int `json:"change"`  // tags that move
-	Remove  int `json:"remove"`  // tags and digests that go
-	Blocked int `json:"blocked"` // images that are refused
-	Gaps    int `json:"gaps"`    // things that could not be read
-	Done    int `json:"done"`    // actions; zero in a preview, like the three below
-	Failed  int `json:"failed"`
-	Stale   int `json:"stale"`
-	Skipped int `json:"skipped"`
+	Add        int `json:"add"`        // versions that enter a repository, or get records there
+	Change     int `json:"change"`     // tags that move
+	Remove     int `json:"remove"`     // tags and digests that go
+	Blocked    int `json:"blocked"`    // images that are refused
+	Violations int `json:"violations"` // approved images that newly violate their policy
+	Gaps       int `json:"gaps"`       // things that could not be read
+	Done       int `json:"done"`       // actions; zero in a preview, like the three below
+	Failed     int `json:"failed"`
+	Stale      int `json:"stale"`
+	Skipped    int `json:"skipped"`
 }
 
 // Summarize counts.
@@ -45,6 +46,7 @@ func Summarize(r reconcile.Report) Summary {
 	add := map[string]bool{}
 	for _, a := range r.Plan.Actions {
 		switch {
+		case a.Kind == reconcile.Retire:
 		case a.Kind == reconcile.Untag || a.Kind == reconcile.Delete:
 			s.Remove++
 		case moves(a):
@@ -55,6 +57,7 @@ func Summarize(r reconcile.Report) Summary {
 	}
 	s.Add = len(add)
 	s.Blocked = images(Blocked(r))
+	s.Violations = images(r.Plan.Violations)
 	s.Gaps = len(r.Plan.Gaps)
 	if r.Result == nil {
 		return s
@@ -119,6 +122,7 @@ func (s Summary) Line(applied bool) string {
 		part(s.Skipped, "%d skipped")
 	}
 	part(s.Blocked, "%d blocked")
+	part(s.Violations, "%d in violation")
 	part(s.Gaps, "%d could not be read")
 	if len(parts) == 0 {
 		parts = []string{"nothing to do"}
@@ -210,8 +214,10 @@ func describe(a reconcile.Action) line {
 		l.what = fmt.Sprintf("as %s by %q", a.Statement.Identity, a.Statement.Signer)
 		l.reason = "" // each manifest has its own; the count says it
 	case reconcile.Attest:
-		l.what = fmt.Sprintf("scan by %s, signed by %q", a.Statement.About, a.Statement.Signer)
-		l.reason = ""
+		l.what = fmt.Sprintf("%s, signed by %q", attested(*a.Statement), a.Statement.Signer)
+		if strings.HasPrefix(l.reason, "no attestation of ") {
+			l.reason = "" // the line says it
+		}
 	case reconcile.Place:
 		l.what = "records in " + a.To.String()
 	case reconcile.TagIt:
@@ -219,6 +225,8 @@ func describe(a reconcile.Action) line {
 		if moves(a) {
 			l.mark = '~'
 		}
+	case reconcile.Retire:
+		l.mark, l.what = '-', "records in "+a.To.String()
 	case reconcile.Untag:
 		l.mark, l.what = '-', a.To.String()+":"+a.Tag.String()
 	case reconcile.Delete:
@@ -232,4 +240,17 @@ func describe(a reconcile.Action) line {
 		}
 	}
 	return l
+}
+
+// attested says in a word or two what an attestation is about.
+func attested(s reconcile.Statement) string {
+	switch s.PredicateType {
+	case reconcile.VulnerabilityPredicate:
+		return "scan by " + s.About
+	case reconcile.InventoryPredicate:
+		return "inventory by " + s.About
+	case reconcile.VerdictPredicate:
+		return "verdict"
+	}
+	return s.PredicateType
 }

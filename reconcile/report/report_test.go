@@ -63,6 +63,8 @@ func sample(t testing.TB, applied bool) reconcile.Report {
 			{Rule: "sources", Image: "tool:2.0", Summary: "docker.io/someone/tool isn't allowed", Detail: "take it from docker.io/library", Origin: reconcile.Origin{File: "images/tool.hcl", Line: 5}},
 			{Rule: "vulnerabilities", Image: "tool:2.0", Severity: reconcile.Critical, ID: "CVE-2019-10744", Package: "lodash", Summary: "Prototype Pollution in lodash", Detail: "update lodash 4.17.4 to 4.17.12, or ask for a waiver", Origin: reconcile.Origin{File: "images/tool.hcl", Line: 5}},
 		},
+		Violations: []reconcile.Finding{{Rule: "vulnerabilities", Severity: reconcile.Critical, ID: "CVE-2026-9999", Package: "zlib1g", Image: "redis:7.4",
+			Summary: "critical CVE-2026-9999 in zlib1g 1.2.13: | <b>overflow</b> @acme/everybody", Detail: "update zlib1g 1.2.13 to 1.3.1", Origin: reconcile.Origin{File: "redis.hcl", Line: 4}}},
 		Notes: []reconcile.Finding{{Rule: "tag-move", Image: "nginx:1.27.3", Summary: "tag stable moves", Origin: at}},
 		Gaps:  []reconcile.Gap{{Question: reconcile.Question{Kind: reconcile.AskTags, Repo: repo(t, "registry.us.example.com/approved/nginx")}, Reason: "503 Service Unavailable"}},
 	}}

@@ -18,6 +18,7 @@ func Text(w io.Writer, r reconcile.Report, colour bool) error {
 		p.group(g)
 	}
 	p.findings("Blocked", "✗", red, Blocked(r))
+	p.findings("Approved, and in violation of the policy", "!", red, r.Plan.Violations)
 	p.findings("Notes", "i", yellow, r.Plan.Notes)
 	p.gaps(r.Plan.Gaps)
 	p.printf("%s\n", p.paint(bold, Summarize(r).Line(r.Result != nil)))
