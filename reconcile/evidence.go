@@ -204,6 +204,7 @@ type Finding struct {
 	Severity Severity `json:"severity,omitempty"`
 	ID       string   `json:"id,omitempty"`
 	Package  string   `json:"package,omitempty"`
+	PURL     string   `json:"purl,omitempty"`   // of the package, where a rule speaks of one
 	Summary  string   `json:"summary"`          // what was found, in one sentence
 	Detail   string   `json:"detail,omitempty"` // what would satisfy the rule
 	Image    string   `json:"image,omitempty"`  // such as "nginx:1.27.3"

@@ -56,16 +56,7 @@ func (s *state) judge(w *Want, e Evidence, pick func(Bound) bool) judgement {
 
 // waiver returns the first waiver in force that covers a finding, or -1: one of the same scope as the rule or of a scope around it.
 func (s *state) waiver(f Finding, w *Want) int {
-	return slices.IndexFunc(s.d.Waivers, func(v Waiver) bool { return v.covers(f, w) && s.now.Before(v.Expires) })
-}
-
-// covers tells whether a waiver, as long as it is in force, covers a finding.
-func (v Waiver) covers(f Finding, w *Want) bool {
-	return v.Rule == f.Rule && encloses(v.Scope, f.Scope) &&
-		(v.ID == "*" || v.ID == f.ID) &&
-		(v.Image == "" || v.Image == w.Name) &&
-		(v.Digest.IsZero() || v.Digest == w.From.Digest) &&
-		(v.Package == "" || v.Package == f.Package)
+	return slices.IndexFunc(s.d.Waivers, func(v Waiver) bool { return v.Covers(f, w.Name, w.From.Digest, s.now) })
 }
 
 // tellWaivers notes the waivers that have no effect any more: the expired ones, and those that nothing needed although everything that
