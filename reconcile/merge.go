@@ -23,7 +23,7 @@ type Merged struct {
 	EPSS      float64   `json:"epss,omitempty"`      // the highest
 	Exploited bool      `json:"exploited,omitempty"` // whether any scanner says so
 	Summary   string    `json:"summary,omitempty"`
-	Reports   []Claim  `json:"reports"`          // what each said, side by side; sorted
+	Reports   []Claim   `json:"reports"`          // what each said, side by side; sorted
 	Silent    []string  `json:"silent,omitempty"` // who could have reported it and didn't: they disagree
 }
 
