@@ -13,7 +13,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
@@ -34,24 +33,18 @@ const maxKeyFile = 64 << 10 // bytes
 // hash is what `cosign verify --key` hashes with, whatever the kind of key.
 const hash = crypto.SHA256
 
-var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]+:`)
-
-// keyPath turns a reference into a path. Cosign would run a program named after a scheme that it doesn't know, fetch a URL, or read any
-// variable of the environment, so a reference never gets that far.
+// keyPath turns a reference to a file into its path.
 func keyPath(ref string) (string, error) {
-	if ref == "" {
-		return "", errors.New("no key is named; give the path of a private key's file")
+	if err := CheckKey(ref); err != nil {
+		return "", err
 	}
-	if path, ok := strings.CutPrefix(ref, "file://"); ok {
-		if !filepath.IsAbs(path) {
-			return "", fmt.Errorf("key %q: a file:// reference needs an absolute path, as in file:///etc/assay/cosign.key", ref)
-		}
-		return path, nil
+	switch s, _ := schemeOf(ref); s {
+	case "":
+		return ref, nil
+	case schemeFile:
+		return strings.TrimPrefix(ref, schemeFile), nil
 	}
-	if s := scheme.FindString(ref); s != "" {
-		return "", fmt.Errorf("key %q: references that start with %q are not supported; give the path of a file (write ./ before a name with a colon)", ref, s)
-	}
-	return ref, nil
+	return "", fmt.Errorf("key %q is no file", ref)
 }
 
 func readKeyFile(ref string) (string, []byte, error) {
@@ -79,12 +72,8 @@ func readKeyFile(ref string) (string, []byte, error) {
 	return path, b, nil
 }
 
-// loadPrivate reads a private key: an encrypted one as cosign writes it, or PKCS #8, SEC 1 or PKCS #1 in PEM.
-func loadPrivate(ctx context.Context, ref string, password func(context.Context) ([]byte, error)) (signature.SignerVerifier, error) {
-	path, b, err := readKeyFile(ref)
-	if err != nil {
-		return nil, err
-	}
+// parseKey parses a private key: an encrypted one as cosign writes it, or PKCS #8, SEC 1 or PKCS #1 in PEM. What it was read from is for messages.
+func parseKey(ctx context.Context, path string, b []byte, password func(context.Context) ([]byte, error)) (signature.SignerVerifier, error) {
 	block := privateBlock(b)
 	if block == nil {
 		return nil, fmt.Errorf("key %s holds no private key in PEM", path)

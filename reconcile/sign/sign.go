@@ -1,5 +1,5 @@
 // Package sign signs statements about images with a key pair, and verifies them, as the cosign command does. It is the only importer of
-// cosign. Keys come from files. Nothing is sent anywhere: no transparency log, no timestamp authority.
+// cosign. Nothing is sent anywhere: no transparency log, no timestamp authority.
 //
 // Two formats are written (see reconcile.Format): cosign's first one, a "simple signing" payload with the signature as annotation, and
 // Sigstore bundles v0.3 that hold a DSSE envelope around an in-toto statement v1. The manifests around them are the registry's business.
@@ -39,8 +39,9 @@ const (
 type Options struct {
 	// Name is the signer's name, which its statements bear.
 	Name string
-	// Key is the path of a private key's file, or file:// and an absolute path. It holds, in PEM, what `cosign generate-key-pair` wrote
-	// or an unencrypted RSA, ECDSA or Ed25519 key.
+	// Key refers to a private key: the path of a file, file:// and an absolute path, env:// and a variable's name, k8s://namespace/secret, or a key of a
+	// management service (awskms://, azurekms://, gcpkms://, hashivault://, in sigstore's spelling). A file, variable or secret holds, in PEM, what
+	// `cosign generate-key-pair` wrote or an unencrypted RSA, ECDSA or Ed25519 key.
 	Key string
 	// Password is asked for the password of an encrypted key if neither ASSAY_KEY_PASSWORD nor COSIGN_PASSWORD is set. It may be nil.
 	Password func(context.Context) ([]byte, error)
@@ -57,7 +58,7 @@ var _ reconcile.Signer = (*Signer)(nil)
 
 // New loads the key, which takes about a second if it is encrypted.
 func New(ctx context.Context, o Options) (*Signer, error) {
-	key, err := loadPrivate(ctx, o.Key, o.Password)
+	key, err := load(ctx, o.Key, o.Password)
 	if err != nil {
 		return nil, fmt.Errorf("signer %q: %w", o.Name, err)
 	}
