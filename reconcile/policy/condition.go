@@ -15,59 +15,34 @@ import (
 
 type condition struct {
 	Assert  hcl.Expression `hcl:"assert" doc:"An expression that must be true of each platform of the image. One that can't be evaluated counts as false."`
-	Message string         `hcl:"message,optional" default:"a sentence with the expression" doc:"What to tell people where it is false."`
+	Message string         `hcl:"message,optional" default:"a sentence with the expression's place" doc:"What to tell people where it is false."`
 }
 
 func init() {
-	register("condition", conditionDoc, `rule "condition" {
-  assert  = image.config.user != "root" && image.config.user != ""
-  message = "Images must not run as root."
+	register("condition", conditionDoc(), `rule "condition" {
+  assert  = alltrue([for p in image.packages : p.name != "curl" || image.config.user != ""])
+  message = "Images with curl must not run as root."
 }
 `, buildCondition)
 }
 
-const conditionDoc = "Anything else: an HCL expression over what is known of an image.\n\n" +
-	"| value | type | meaning |\n|---|---|---|\n" +
-	"| `image.name`, `image.version` | string | the labels in the catalog |\n" +
-	"| `image.source`, `image.digest` | string | where it comes from, and what it is |\n" +
-	"| `image.tags` | list of strings | all tags that it shall have |\n" +
-	"| `image.mutable` | bool | whether its version may move |\n" +
-	"| `image.owner`, `image.purpose` | string | as in the catalog; empty if left out |\n" +
-	"| `image.review_by` | string | as \"2027-05-01\"; empty if left out |\n" +
-	"| `image.scope` | string | folder of its scope; empty for the organization's |\n" +
-	"| `image.platforms` | list of strings | those that it can run on, as \"linux/amd64\" |\n" +
-	"| `image.platform` | string | the one that is judged now |\n" +
-	"| `image.size` | number | bytes of all its blobs, compressed |\n" +
-	"| `image.config.user` | string | who it runs as, on this platform; empty means root |\n" +
-	"| `image.config.created` | string | as \"2026-05-01T12:00:00Z\"; empty if unknown |\n" +
-	"| `image.config.labels` | map of strings | its own labels, on this platform: its author's words |\n\n" +
-	"Functions: `alltrue`, `anytrue`, `contains`, `endswith`, `keys`, `length`, `lookup`, `lower`, `matches`, `max`, `min`, `split`, `startswith`, `trimprefix`, `trimspace`, `trimsuffix`, `upper`, `values`. " +
-	"`matches(pattern, text)` searches for an RE2 regular expression. `lookup(map, key, otherwise)` reads a label that may be missing. " +
-	"An expression has at most 500 parts, and no `for` inside another one."
-
-// Bounds of an expression, which may come from a pull request.
+// Bounds of an expression.
 const (
-	maxParts = 500
-	maxFor   = 1
+	maxParts    = 500
+	maxLoops    = 1     // for expressions and splats in one another
+	maxElements = 20000 // packages or vulnerabilities that a condition is evaluated over
+	maxTemplate = 20    // parts of a template inside a loop
 )
 
-// configType and imageType are the object that conditions speak about.
-var (
-	configType = cty.Object(map[string]cty.Type{"user": cty.String, "created": cty.String, "labels": cty.Map(cty.String)})
-	imageType  = cty.Object(map[string]cty.Type{
-		"name": cty.String, "version": cty.String, "source": cty.String, "digest": cty.String, "tags": cty.List(cty.String), "mutable": cty.Bool,
-		"owner": cty.String, "purpose": cty.String, "review_by": cty.String, "scope": cty.String,
-		"platforms": cty.List(cty.String), "platform": cty.String, "size": cty.Number, "config": configType,
-	})
-	declaredAttributes = []string{"name", "version", "source", "digest", "tags", "mutable", "owner", "purpose", "review_by", "scope"}
-)
-
-func buildCondition(p condition, body hcl.Body) (reconcile.Reads, check, hcl.Diagnostics) {
+func buildCondition(p condition, _ hcl.Body) (reconcile.Reads, check, hcl.Diagnostics) {
 	diags := checkExpression(p.Assert)
 	if diags.HasErrors() {
 		return 0, nil, diags
 	}
 	v, diags := p.Assert.Value(scope(cty.UnknownVal(imageType)))
+	if !diags.HasErrors() {
+		diags = checkElements(p.Assert)
+	}
 	if diags.HasErrors() {
 		return 0, nil, diags
 	}
@@ -77,12 +52,84 @@ func buildCondition(p condition, body hcl.Body) (reconcile.Reads, check, hcl.Dia
 	if p.Message == "" {
 		p.Message = "the condition on line " + fmt.Sprint(p.Assert.Range().Start.Line) + " of " + strings.TrimPrefix(p.Assert.Range().Filename, "base:") + " is not met"
 	}
-	if readsDeclaration(p.Assert) {
-		return reconcile.ReadsDeclaration, func(s reconcile.Subject, _ time.Time) []reconcile.Finding {
-			return p.judge(s, reconcile.Tree{}, reconcile.Manifest{}, "")
-		}, nil
+	needs := needsOf(p.Assert)
+	return needs.reads(), func(s reconcile.Subject, now time.Time) []reconcile.Finding {
+		if needs.reads() == reconcile.ReadsDeclaration {
+			return p.judge(facts{want: s.Want}, needs, "")
+		}
+		return once(onEach(s, func(m reconcile.Manifest, where string) []reconcile.Finding {
+			f := facts{want: s.Want, tree: *s.Evidence.Tree, manifest: m, now: now}
+			if needs.reads() == reconcile.ReadsScans {
+				if missing := f.gather(verdicts(s, m.Digest, 0, now), needs); missing != nil {
+					return missing
+				}
+			}
+			return p.judge(f, needs, where)
+		}))
+	}, nil
+}
+
+// checkElements checks what is said of the elements of lists, which nobody looks at while a list is unknown: it evaluates the expression over
+// lists of one unknown element. Only mistakes of type count: whether there is an element to speak of depends on the image.
+func checkElements(e hcl.Expression) hcl.Diagnostics {
+	_, diags := e.Value(scope(sample(imageType)))
+	var out hcl.Diagnostics
+	for _, d := range diags {
+		if slices.Contains([]string{"Unsupported attribute", "Invalid operand", "Incorrect condition type"}, d.Summary) {
+			out = append(out, d)
+		}
 	}
-	return reconcile.ReadsContent, p.judgeAll, nil
+	return out
+}
+
+// sample is an unknown value of a type, but for lists and objects, of which the elements are unknown.
+func sample(t cty.Type) cty.Value {
+	switch {
+	case t.IsObjectType():
+		out := map[string]cty.Value{}
+		for name, a := range t.AttributeTypes() {
+			out[name] = sample(a)
+		}
+		return cty.ObjectVal(out)
+	case t.IsListType():
+		return cty.ListVal([]cty.Value{sample(t.ElementType())})
+	}
+	return cty.UnknownVal(t)
+}
+
+// needs are the attributes of image that an expression speaks of.
+type needs map[string]bool
+
+// needsOf lists them. Where image is used as a whole, or by a computed name, they are all.
+func needsOf(e hcl.Expression) needs {
+	out := needs{}
+	for _, t := range e.Variables() {
+		if t.RootName() != "image" {
+			continue
+		}
+		if len(t) > 1 {
+			if a, ok := t[1].(hcl.TraverseAttr); ok {
+				out[a.Name] = true
+				continue
+			}
+		}
+		for name := range imageType.AttributeTypes() {
+			out[name] = true
+		}
+	}
+	return out
+}
+
+func (n needs) reads() reconcile.Reads {
+	reads := reconcile.ReadsDeclaration
+	for name := range n {
+		for _, a := range imageAttributes {
+			if a.name == name {
+				reads = max(reads, a.reads)
+			}
+		}
+	}
+	return reads
 }
 
 // checkExpression bounds an expression's size and the work that it can make.
@@ -99,64 +146,84 @@ func checkExpression(e hcl.Expression) hcl.Diagnostics {
 	return diags
 }
 
-type walker struct{ parts, loops int }
+// A walker sees that no loop stands in another one, and that what is done for each element takes no time that grows with their number, but
+// in functions, which are metered.
+type walker struct {
+	parts, loops int
+	whole        map[hclsyntax.Node]bool // where a list or map may stand as a whole inside a loop, for nothing is done with each of its elements
+}
 
 func (w *walker) Enter(n hclsyntax.Node) hcl.Diagnostics {
 	w.parts++
-	if _, ok := n.(*hclsyntax.ForExpr); ok {
-		if w.loops++; w.loops > maxFor {
-			return hcl.Diagnostics{mistake(n.Range(), "Nested for", "A for expression may not stand inside another one.")}
+	switch n := n.(type) {
+	case *hclsyntax.ForExpr:
+		w.allow(n.CollExpr)
+	case *hclsyntax.SplatExpr:
+		w.allow(n.Source)
+	case *hclsyntax.IndexExpr:
+		w.allow(n.Collection)
+	case *hclsyntax.RelativeTraversalExpr:
+		w.allow(n.Source)
+	case *hclsyntax.FunctionCallExpr:
+		w.allow(n.Args...)
+	case *hclsyntax.TemplateExpr:
+		if w.loops > 0 && len(n.Parts) > maxTemplate {
+			return hcl.Diagnostics{mistake(n.Range(), "Template too large", "A template inside a for expression has at most %d parts.", maxTemplate)}
+		}
+	case *hclsyntax.ScopeTraversalExpr:
+		if w.loops > 0 && !w.whole[n] && isCollection(n) {
+			return hcl.Diagnostics{mistake(n.Range(), "Too much work", "Inside a for expression, a list, map or object of the image may stand as the argument of a function alone.")}
+		}
+	}
+	if isLoop(n) {
+		if w.loops++; w.loops > maxLoops {
+			return hcl.Diagnostics{mistake(n.Range(), "Nested for", "A for expression or [*] may not stand inside another one.")}
 		}
 	}
 	return nil
 }
 
+func (w *walker) allow(nodes ...hclsyntax.Expression) {
+	if w.whole == nil {
+		w.whole = map[hclsyntax.Node]bool{}
+	}
+	for _, n := range nodes {
+		w.whole[n] = true
+	}
+}
+
+func isLoop(n hclsyntax.Node) bool {
+	switch n.(type) {
+	case *hclsyntax.ForExpr, *hclsyntax.SplatExpr:
+		return true
+	}
+	return false
+}
+
 func (w *walker) Exit(n hclsyntax.Node) hcl.Diagnostics {
-	if _, ok := n.(*hclsyntax.ForExpr); ok {
+	if isLoop(n) {
 		w.loops--
 	}
 	return nil
 }
 
-// readsDeclaration tells whether an expression speaks of nothing but what the catalog says.
-func readsDeclaration(e hcl.Expression) bool {
-	for _, t := range e.Variables() {
-		if len(t) < 2 {
-			return false
-		}
-		a, ok := t[1].(hcl.TraverseAttr)
-		if !ok || !slices.Contains(declaredAttributes, a.Name) {
-			return false
-		}
+// isCollection tells whether a path leads to a list, map or object of the image.
+func isCollection(e *hclsyntax.ScopeTraversalExpr) bool {
+	if e.Traversal.RootName() != "image" {
+		return false
 	}
-	return true
+	v, diags := e.Traversal.TraverseAbs(&hcl.EvalContext{Variables: map[string]cty.Value{"image": cty.UnknownVal(imageType)}})
+	return diags.HasErrors() || !v.Type().IsPrimitiveType()
 }
 
+// scope is what an expression can see. It is for one evaluation.
 func scope(image cty.Value) *hcl.EvalContext {
-	return &hcl.EvalContext{Variables: map[string]cty.Value{"image": image}, Functions: functions}
+	m := &meter{left: maxWork}
+	return &hcl.EvalContext{Variables: map[string]cty.Value{"image": image}, Functions: m.functions()}
 }
 
-func (p condition) judgeAll(s reconcile.Subject, _ time.Time) []reconcile.Finding {
-	if s.Evidence.Tree == nil {
-		return notRead()
-	}
-	runnable := s.Evidence.Tree.Runnable()
-	if len(runnable) == 0 {
-		return notRunnable()
-	}
-	var out []reconcile.Finding
-	for _, m := range runnable {
-		where := ""
-		if len(runnable) > 1 {
-			where = " (" + platformName(m) + ")"
-		}
-		out = append(out, p.judge(s, *s.Evidence.Tree, m, where)...)
-	}
-	return out
-}
-
-func (p condition) judge(s reconcile.Subject, t reconcile.Tree, m reconcile.Manifest, where string) []reconcile.Finding {
-	v, diags := p.Assert.Value(scope(subject(s.Want, t, m)))
+func (p condition) judge(f facts, n needs, where string) []reconcile.Finding {
+	v, diags := p.Assert.Value(scope(f.image(n)))
 	why := "change the image so that the condition holds, or ask for a waiver"
 	switch {
 	case diags.HasErrors():
@@ -167,54 +234,4 @@ func (p condition) judge(s reconcile.Subject, t reconcile.Tree, m reconcile.Mani
 		return nil
 	}
 	return []reconcile.Finding{{ID: "condition", Summary: p.Message + where, Detail: why}}
-}
-
-// subject is the object that a condition sees.
-func subject(w reconcile.Want, t reconcile.Tree, m reconcile.Manifest) cty.Value {
-	var tags, platforms []string
-	for _, x := range w.Tags {
-		tags = append(tags, x.String())
-	}
-	for _, x := range t.Runnable() {
-		if x.Platform.Runnable() {
-			platforms = append(platforms, x.Platform.String())
-		}
-	}
-	platform := ""
-	if m.Platform.Runnable() {
-		platform = m.Platform.String()
-	}
-	labels := map[string]cty.Value{}
-	for k, v := range m.Config.Labels {
-		labels[k] = cty.StringVal(v)
-	}
-	labelMap := cty.MapValEmpty(cty.String)
-	if len(labels) > 0 {
-		labelMap = cty.MapVal(labels)
-	}
-	return cty.ObjectVal(map[string]cty.Value{
-		"name": cty.StringVal(w.Name), "version": cty.StringVal(w.Version), "source": cty.StringVal(w.From.Repo.String()), "digest": cty.StringVal(w.From.Digest.String()),
-		"tags": stringList(tags), "mutable": cty.BoolVal(w.Mutable), "owner": cty.StringVal(w.Owner), "purpose": cty.StringVal(w.Purpose),
-		"review_by": timeString(w.Review, time.DateOnly), "scope": cty.StringVal(w.Scope),
-		"platforms": stringList(platforms), "platform": cty.StringVal(platform), "size": cty.NumberIntVal(t.Bytes()),
-		"config": cty.ObjectVal(map[string]cty.Value{"user": cty.StringVal(m.Config.User), "created": timeString(m.Config.Created, time.RFC3339), "labels": labelMap}),
-	})
-}
-
-func stringList(ss []string) cty.Value {
-	if len(ss) == 0 {
-		return cty.ListValEmpty(cty.String)
-	}
-	out := make([]cty.Value, len(ss))
-	for i, s := range ss {
-		out[i] = cty.StringVal(s)
-	}
-	return cty.ListVal(out)
-}
-
-func timeString(t time.Time, layout string) cty.Value {
-	if t.IsZero() {
-		return cty.StringVal("")
-	}
-	return cty.StringVal(t.UTC().Format(layout))
 }

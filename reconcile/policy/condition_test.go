@@ -25,7 +25,16 @@ func TestCondition(t *testing.T) {
 		{`alltrue([for t in image.tags : matches("^[0-9a-z.]+$", t)])`, ""},
 		{`anytrue([for k, v in image.config.labels : k == "team"])`, ""},
 		{`!anytrue([])`, ""},
-		{`matches("[", image.name)`, "could not be evaluated"},
+		{`can(image.config.labels["missing"]) || try(image.config.labels["team"], "") == "edge"`, ""},
+		{`replace(image.name, "/^ng(.*)$/", "$1") == "inx" && replace("a.b", ".", "-") == "a-b"`, ""},
+		{`regex("^([0-9]+)[.]", image.version)[0] == "1" && length(regexall("[0-9]+", image.version)) == 3`, ""},
+		{`regex("^x", image.version) == "x"`, "could not be evaluated"},
+		{`format("%s:%s", image.name, image.version) == join(":", [image.name, image.version])`, ""},
+		{`tonumber(split(".", image.version)[1]) >= 27 && sum([1, 2]) == 3`, ""},
+		{`length(setintersection(image.tags, ["stable", "x"])) == 1 && length(distinct(flatten([image.tags, image.tags]))) == 2`, ""},
+		{`timecmp(image.config.created, timeadd("2026-11-21T12:00:00Z", "-1h")) > 0 && timecmp("2026-11-21T12:00:00Z", image.config.created) == 0`, ""},
+		{`timecmp("soon", image.config.created) == 0`, "could not be evaluated"},
+		{`lookup(merge(image.config.labels, {a = "b"}), "a", "") == "b" && coalesce("", "x") == "x"`, ""},
 		{`image.review_by == "2027-05-01" && image.scope == "" && !image.mutable`, ""},
 		{`endswith(image.config.created, "Z")`, ""},
 		{`"${image.name}:${image.version}" == "nginx:1.27.3"`, ""},
@@ -60,18 +69,18 @@ func TestAConditionIsJudgedOnEachPlatform(t *testing.T) {
 	s := subjectOn(t, "linux/amd64", "linux/arm64")
 	s.Evidence.Tree.Manifests[0].Config.User = "nginx"
 	r := rule(t, "condition", "assert = image.config.user != \"\"\nmessage = \"runs as root\"")
-	if got := lines(r.Check(s, now)); got != "condition: runs as root (linux/arm64)" {
+	if got := lines(r.Check(s, now)); got != "condition: runs as root on linux/arm64" {
 		t.Error(got)
 	}
 }
 
 func TestAConditionReadsNoMoreThanItNeeds(t *testing.T) {
 	for assert, want := range map[string]reconcile.Reads{
-		`image.owner != ""`:       reconcile.ReadsDeclaration,
-		`image.config.user != ""`: reconcile.ReadsContent,
-		`length(keys(image)) > 0`: reconcile.ReadsContent,
-		`image["owner"] != ""`:    reconcile.ReadsContent,
-		`length(image.tags) < 9`:  reconcile.ReadsDeclaration,
+		`image.owner != ""`:          reconcile.ReadsDeclaration,
+		`image.config.user != ""`:    reconcile.ReadsContent,
+		`length(keys(image)) > 0`:    reconcile.ReadsScans,
+		`length(image.packages) > 0`: reconcile.ReadsScans,
+		`length(image.tags) < 9`:     reconcile.ReadsDeclaration,
 	} {
 		if got := rule(t, "condition", "assert = "+assert).Reads(); got != want {
 			t.Errorf("%s reads %d", assert, got)

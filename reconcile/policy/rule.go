@@ -48,42 +48,12 @@ func Rules() map[string]func(hcl.Body) (reconcile.Bound, hcl.Diagnostics) {
 	return out
 }
 
-// enforcement is understood by every rule.
-var enforcement = &hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "enforcement"}}}
-
-// rule decodes what all rules share, then the rule's own parameters.
-func (d definition) rule(body hcl.Body) (reconcile.Bound, hcl.Diagnostics) {
-	content, rest, diags := body.PartialContent(enforcement)
-	off := false
-	if a, ok := content.Attributes["enforcement"]; ok {
-		var mode string
-		diags = append(diags, gohcl.DecodeExpression(a.Expr, nil, &mode)...)
-		switch {
-		case diags.HasErrors():
-		case mode == "off":
-			off = true
-		case mode == "warn":
-			diags = append(diags, mistake(a.Expr.Range(), "Not supported", `Rules that only warn are not supported yet by this version: use "deny" or "off".`))
-		case mode != "deny":
-			diags = append(diags, mistake(a.Expr.Range(), "Invalid enforcement", `%q is none of "deny" and "off".`, clean(mode, 80)))
-		}
-	}
-	reads, c, more := d.decode(rest)
-	diags = append(diags, more...)
-	if diags.HasErrors() {
-		return reconcile.Bound{}, diags
-	}
-	if off {
-		c, reads = func(reconcile.Subject, time.Time) []reconcile.Finding { return nil }, reconcile.ReadsDeclaration
-	}
-	return reconcile.Bound{Rule: bound{d.name, reads, c}, OnViolation: reconcile.ReportIt}, diags
-}
-
 // bound is a rule with its parameters.
 type bound struct {
-	name  string
-	reads reconcile.Reads
-	check check
+	name   string
+	reads  reconcile.Reads
+	images []string // patterns of the labels of the images that it binds; nil binds all
+	check  check
 }
 
 func (b bound) Name() string           { return b.name }
@@ -92,11 +62,14 @@ func (b bound) Reads() reconcile.Reads { return b.reads }
 // Check fills in what all findings share. Text that came out of images and scanners is cut and freed of invisible characters; it is
 // still to be escaped by whoever shows it.
 func (b bound) Check(s reconcile.Subject, now time.Time) []reconcile.Finding {
+	if b.images != nil && !matchAny(b.images, s.Want.Name) {
+		return nil
+	}
 	out := b.check(s, now)
 	for i := range out {
 		f := &out[i]
 		f.Rule, f.Image, f.Digest, f.Origin = b.name, s.Want.Title(), s.Want.From.Digest, s.Want.Origin
-		f.ID, f.Package = clean(f.ID, 200), clean(f.Package, 300)
+		f.ID, f.Package, f.PURL = clean(f.ID, 200), clean(f.Package, 300), clean(f.PURL, 500)
 		f.Summary, f.Detail = clean(f.Summary, 1000), clean(f.Detail, 1000)
 	}
 	return out
@@ -104,7 +77,7 @@ func (b bound) Check(s reconcile.Subject, now time.Time) []reconcile.Finding {
 
 // notRead is the finding where the rule needs content that was not read.
 func notRead() []reconcile.Finding {
-	return []reconcile.Finding{{ID: "no-content", Summary: "the image's content was not read, so nothing can be said about it", Detail: "the source must hold the digest"}}
+	return []reconcile.Finding{{ID: "no-content", Summary: "the image's content was not read, so nothing can be said about it", Detail: "the source must hold the digest", Unknown: true}}
 }
 
 // notRunnable is the finding for artifacts that are no container image, such as charts.

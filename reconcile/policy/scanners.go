@@ -37,18 +37,9 @@ func buildScanners(p scanners, body hcl.Body) (reconcile.Reads, check, hcl.Diagn
 		diags = append(diags, mistake(at(body, "minimum"), "Invalid minimum", "A number from 1 to 100 is needed here."))
 	}
 	return reconcile.ReadsScans, func(s reconcile.Subject, now time.Time) []reconcile.Finding {
-		if s.Evidence.Tree == nil {
-			return notRead()
-		}
-		runnable := s.Evidence.Tree.Runnable()
-		if len(runnable) == 0 {
-			return notRunnable()
-		}
-		var out []reconcile.Finding
-		for _, m := range runnable {
-			out = append(out, p.judge(verdicts(s, m.Digest, maxAge, now), platformName(m))...)
-		}
-		return out
+		return onEach(s, func(m reconcile.Manifest, _ string) []reconcile.Finding {
+			return p.judge(verdicts(s, m.Digest, maxAge, now), platformName(m))
+		})
 	}, diags
 }
 
@@ -58,6 +49,9 @@ type verdict struct {
 	without string // empty for a verdict
 	scan    reconcile.Scan
 }
+
+// clockSkew is how far clocks may differ before a date counts as one to come.
+const clockSkew = 24 * time.Hour
 
 // verdicts lists the scanners that were to scan a manifest, or did, in the order of their names.
 func verdicts(s reconcile.Subject, manifest reconcile.Digest, maxAge time.Duration, now time.Time) []verdict {
@@ -71,6 +65,8 @@ func verdicts(s reconcile.Subject, manifest reconcile.Digest, maxAge time.Durati
 		case v.without != "" || maxAge == 0:
 		case p.Scan.Database.IsZero():
 			v.without = "the age of its database is unknown"
+		case p.Scan.Database.Sub(now) > clockSkew:
+			v.without = "its database is of " + p.Scan.Database.UTC().Format(time.DateOnly) + ", a date to come"
 		case now.Sub(p.Scan.Database) > maxAge:
 			v.without = "its database is of " + p.Scan.Database.UTC().Format(time.DateOnly) + ", older than allowed"
 		}
@@ -99,14 +95,6 @@ func (v verdict) worse(than verdict) bool {
 	return v.scan.Finished.Before(than.scan.Finished)
 }
 
-// voice names a scanner for counting: two that read the same data have one voice.
-func voice(scanner string) string {
-	if scanner == "osv-scanner" {
-		return "builtin"
-	}
-	return scanner
-}
-
 func (p scanners) judge(vs []verdict, platform string) []reconcile.Finding {
 	voices := map[string]bool{}
 	var gave, silent []string
@@ -115,18 +103,18 @@ func (p scanners) judge(vs []verdict, platform string) []reconcile.Finding {
 			silent = append(silent, v.scanner+": "+clean(v.without, 200))
 			continue
 		}
-		voices[voice(v.scanner)] = true
+		voices[reconcile.Voice(v.scanner)] = true
 		gave = append(gave, v.scanner)
 	}
 	var out []reconcile.Finding
 	if len(voices) < p.Minimum {
 		out = append(out, reconcile.Finding{ID: "too-few-scanners", Summary: fmt.Sprintf("%d of the %d required scanners gave a verdict on %s", len(voices), p.Minimum, platform),
-			Detail: whatSilentScannersNeed(silent, len(vs) < p.Minimum)})
+			Detail: whatSilentScannersNeed(silent, len(vs) < p.Minimum), Unknown: true})
 	}
 	for _, name := range p.Require {
 		if !slices.Contains(gave, name) {
-			out = append(out, reconcile.Finding{ID: "scanner-missing", Package: "", Summary: fmt.Sprintf("the scanner %s gave no verdict on %s", name, platform),
-				Detail: whySilent(vs, name)})
+			out = append(out, reconcile.Finding{ID: "scanner-missing", Summary: fmt.Sprintf("the scanner %s gave no verdict on %s", name, platform),
+				Detail: whySilent(vs, name), Unknown: true})
 		}
 	}
 	return out

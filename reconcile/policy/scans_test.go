@@ -172,18 +172,3 @@ func TestHostileTextOfScannersIsCutAndCleaned(t *testing.T) {
 		}
 	}
 }
-
-func TestPackagesAreTheSameWhoeverNamesThem(t *testing.T) {
-	for _, c := range []struct{ a, b reconcile.Package }{
-		{reconcile.Package{PURL: "pkg:golang/golang.org/x/net@v0.1.0"}, reconcile.Package{Name: "golang.org/x/net", Version: "0.1.0", Ecosystem: "Go"}},
-		{reconcile.Package{PURL: "pkg:pypi/zope.interface@1.0"}, reconcile.Package{Name: "Zope_Interface", Version: "1.0", Ecosystem: "PyPI"}},
-		{reconcile.Package{PURL: "pkg:maven/org.a/b@1"}, reconcile.Package{Name: "org.a:b", Version: "1", Ecosystem: "Maven"}},
-		{reconcile.Package{PURL: "pkg:npm/%40angular/core@1"}, reconcile.Package{Name: "@angular/core", Version: "1", Ecosystem: "npm"}},
-		{reconcile.Package{PURL: "pkg:deb/debian/a@2%3A1?distro=debian-12"}, reconcile.Package{PURL: "pkg:deb/debian/a@1?epoch=2"}},
-		{reconcile.Package{PURL: "pkg:rpm/redhat/a@0:1"}, reconcile.Package{PURL: "pkg:rpm/redhat/a@1?epoch=0"}},
-	} {
-		if a, b := packageKey(c.a), packageKey(c.b); a != b {
-			t.Errorf("%s and %s", a, b)
-		}
-	}
-}
