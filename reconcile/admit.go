@@ -176,7 +176,7 @@ func (s *state) predicate(a admission, k recordKey, j judgement) (what, predicat
 		}
 		return "the verdict", s.verdictOf(a.want, s.known(a.want, a.tree, a.places), j, k.identity), true
 	}
-	scan, ok := s.scanNow(a.want, k.subject, k.about, a.places)
+	scan, ok := s.scanNow(a.want, k.subject, k.about, a.places, k.predicateType == InventoryPredicate)
 	switch {
 	case !ok || k.predicateType == VulnerabilityPredicate && scan.NoVerdict != "" || k.predicateType == InventoryPredicate && scan.Inventory == nil:
 		return "", "", false

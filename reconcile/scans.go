@@ -19,9 +19,10 @@ func (s *state) evidence(w *Want, tree Tree, places []place) (e Evidence, comple
 // known is the evidence so far. What was scanned in this run counts before what was attested earlier.
 func (s *state) known(w *Want, tree Tree, places []place) Evidence {
 	e := Evidence{Tree: &tree}
+	lists := slices.ContainsFunc(w.Rules, func(r Bound) bool { return r.Reads() >= ReadsInventory })
 	for _, m := range tree.Runnable() {
 		for _, sc := range s.d.Scanners {
-			scan, ok := s.scanNow(w, m.Digest, sc.Name, places)
+			scan, ok := s.scanNow(w, m.Digest, sc.Name, places, lists)
 			if !ok {
 				scan = Scan{Scanner: sc.Name, NoVerdict: "it was not scanned"}
 			}
@@ -31,23 +32,25 @@ func (s *state) known(w *Want, tree Tree, places []place) Evidence {
 	return e
 }
 
-// scanNow is what counts now of what one scanner said about one manifest.
-func (s *state) scanNow(w *Want, manifest Digest, scanner string, places []place) (Scan, bool) {
+// scanNow is what counts now of what one scanner said about one manifest, with its inventory only if that is asked for: most of the bytes beside an
+// image are inventories.
+func (s *state) scanNow(w *Want, manifest Digest, scanner string, places []place, lists bool) (Scan, bool) {
 	attested, _, have := s.attestedScan(manifest, scanner, places)
-	fresh, ok := s.freshScan(w, manifest, scanner, places)
+	scan, fresh := s.freshScan(w, manifest, scanner, places)
 	switch {
-	case !ok:
-		if i, listed := s.attestedInventory(manifest, scanner, places); have && listed {
-			attested.Inventory = &i
+	case !fresh && !have:
+		return Scan{}, false
+	case !fresh:
+		scan = attested
+	case have && scan.NoVerdict == "":
+		scan.Vulnerabilities = seenSince(scan.Vulnerabilities, attested.Vulnerabilities, s.now)
+	}
+	if lists && scan.Inventory == nil {
+		if i, listed := s.attestedInventory(manifest, scanner, places); listed {
+			scan.Inventory = &i
 		}
-		return attested, have
-	case have && fresh.NoVerdict == "":
-		fresh.Vulnerabilities = seenSince(fresh.Vulnerabilities, attested.Vulnerabilities, s.now)
 	}
-	if i, listed := s.attestedInventory(manifest, scanner, places); fresh.Inventory == nil && listed {
-		fresh.Inventory = &i
-	}
-	return fresh, true
+	return scan, true
 }
 
 // seenSince dates what was found: as before where it was found before, else now. What is not yet admitted was never seen in what we hold.

@@ -133,6 +133,13 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 	return s, observed, nil
 }
 
+// readers builds what reads registries and verifies records, and neither stages nor scans.
+func (a *assembly) readers(ctx context.Context) (reconcile.Sensors, error) {
+	a.reader = registry.NewReader(registry.Options{CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure})
+	keys, err := a.publicKeys(ctx)
+	return reconcile.Sensors{Holdings: a.reader, Content: a.reader, Records: sign.NewVerifier(keys, a.reader), Asking: a.progress.asking}, err
+}
+
 // effects builds what writes.
 func (a *assembly) effects(ctx context.Context) (reconcile.Effects, error) {
 	w := registry.NewWriter(a.reader)
@@ -193,9 +200,10 @@ func (a *assembly) publicKey(ctx context.Context, spec reconcile.SignerSpec) (si
 		}
 		return k, nil
 	}
-	beside := strings.TrimSuffix(spec.Key, ".key") + ".pub"
-	if k, err := sign.ReadPublicKey(beside); err == nil {
-		return k, nil
+	if !sign.Remote(spec.Key) {
+		if k, err := sign.ReadPublicKey(strings.TrimSuffix(spec.Key, ".key") + ".pub"); err == nil {
+			return k, nil
+		}
 	}
 	s, err := sign.New(ctx, sign.Options{Name: spec.Name, Key: spec.Key, Password: a.password})
 	if err != nil {

@@ -59,7 +59,7 @@ func buildCondition(p condition, _ hcl.Body) (reconcile.Reads, check, hcl.Diagno
 		}
 		return once(onEach(s, func(m reconcile.Manifest, where string) []reconcile.Finding {
 			f := facts{want: s.Want, tree: *s.Evidence.Tree, manifest: m, now: now}
-			if needs.reads() == reconcile.ReadsScans {
+			if needs.reads() >= reconcile.ReadsScans {
 				if missing := f.gather(verdicts(s, m.Digest, 0, now), needs); missing != nil {
 					return missing
 				}

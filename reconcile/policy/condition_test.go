@@ -78,8 +78,8 @@ func TestAConditionReadsNoMoreThanItNeeds(t *testing.T) {
 	for assert, want := range map[string]reconcile.Reads{
 		`image.owner != ""`:          reconcile.ReadsDeclaration,
 		`image.config.user != ""`:    reconcile.ReadsContent,
-		`length(keys(image)) > 0`:    reconcile.ReadsScans,
-		`length(image.packages) > 0`: reconcile.ReadsScans,
+		`length(keys(image)) > 0`:    reconcile.ReadsInventory,
+		`length(image.packages) > 0`: reconcile.ReadsInventory,
 		`length(image.tags) < 9`:     reconcile.ReadsDeclaration,
 	} {
 		if got := rule(t, "condition", "assert = "+assert).Reads(); got != want {

@@ -55,7 +55,7 @@ func buildLicenses(p licenses, body hcl.Body) (reconcile.Reads, check, hcl.Diagn
 		return out
 	}
 	l := licenseLists{parse("deny", p.Deny), parse("allow", p.Allow), p.Allow != nil, p.Unknown == "allow"}
-	return reconcile.ReadsScans, l.check, diags
+	return reconcile.ReadsInventory, l.check, diags
 }
 
 func (l licenseLists) check(s reconcile.Subject, now time.Time) []reconcile.Finding {

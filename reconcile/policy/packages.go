@@ -58,7 +58,7 @@ func buildPackages(p packages, body hcl.Body) (reconcile.Reads, check, hcl.Diagn
 		}
 		deny = append(deny, x)
 	}
-	return reconcile.ReadsScans, func(s reconcile.Subject, now time.Time) []reconcile.Finding {
+	return reconcile.ReadsInventory, func(s reconcile.Subject, now time.Time) []reconcile.Finding {
 		return once(onEach(s, func(m reconcile.Manifest, _ string) []reconcile.Finding {
 			vs := verdicts(s, m.Digest, 0, now)
 			all, ok := inventory(vs)
