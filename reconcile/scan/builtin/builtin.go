@@ -23,7 +23,7 @@ import (
 const Name = "builtin"
 
 // Version is the scanner's version. It changes when the same image and database may give another result.
-const Version = "1+scalibr." + version.ScannerVersion
+const Version = "2+scalibr." + version.ScannerVersion
 
 // Options configure a Scanner.
 type Options struct {
@@ -57,7 +57,7 @@ type Scanner struct {
 	cache cache
 }
 
-var _ reconcile.Scanner = (*Scanner)(nil)
+var _ reconcile.Rescanner = (*Scanner)(nil)
 
 // New returns a scanner. A database isn't needed until Scan.
 func New(o Options) *Scanner {
@@ -78,40 +78,65 @@ func (n noVerdict) Error() string { return string(n) }
 
 func unsure(format string, args ...any) error { return noVerdict(fmt.Sprintf(format, args...)) }
 
-// Scan reads an image from its layout and looks up what is installed in it. The error is the context's, or of this machine.
+// Scan reads an image from its layout and looks up what is installed in it. The answer has the inventory even if there is no verdict,
+// provided that all of it could be read. The error is the context's, or of this machine.
 func (s *Scanner) Scan(ctx context.Context, l reconcile.Layout, _ reconcile.Image) (reconcile.Scan, error) {
+	return s.say("scan "+l.Manifest.Short(), ctx, func(out *reconcile.Scan) error {
+		inv, err := s.inventory(ctx, l)
+		if err != nil {
+			return err
+		}
+		out.Inventory = &inv
+		return s.judge(ctx, inv, out)
+	})
+}
+
+// Rescan judges an inventory that Scan made, also that of an older version of the scanner, against the database that is there now.
+func (s *Scanner) Rescan(ctx context.Context, inv reconcile.Inventory, i reconcile.Image) (reconcile.Scan, error) {
+	return s.say("rescan "+i.Digest.Short(), ctx, func(out *reconcile.Scan) error {
+		if inv.Lister != Name {
+			return unsure("the inventory was made by another scanner, %q", clip(inv.Lister))
+		}
+		if len(inv.Packages) > s.o.Limits.Found {
+			return unsure("the inventory has more than %d packages", s.o.Limits.Found)
+		}
+		return s.judge(ctx, inv, out)
+	})
+}
+
+// say makes an answer, and tells what can't be known from what went wrong.
+func (s *Scanner) say(what string, ctx context.Context, do func(*reconcile.Scan) error) (reconcile.Scan, error) {
 	out := reconcile.Scan{Scanner: Name, Version: Version}
-	err := s.scan(ctx, l, &out)
+	err := do(&out)
 	out.Finished = s.o.Now().UTC()
 	var unknown noVerdict
 	switch {
 	case ctx.Err() != nil:
-		return reconcile.Scan{}, fmt.Errorf("scan %s: %w", l.Manifest.Short(), ctx.Err())
+		return reconcile.Scan{}, fmt.Errorf("%s: %w", what, ctx.Err())
 	case errors.As(err, &unknown):
 		out.Vulnerabilities, out.NoVerdict = nil, string(unknown)
 	case err != nil:
-		return reconcile.Scan{}, fmt.Errorf("scan %s: %w", l.Manifest.Short(), err)
+		return reconcile.Scan{}, fmt.Errorf("%s: %w", what, err)
 	}
 	return out, nil
 }
 
-func (s *Scanner) scan(ctx context.Context, l reconcile.Layout, out *reconcile.Scan) error {
+func (s *Scanner) judge(ctx context.Context, inv reconcile.Inventory, out *reconcile.Scan) error {
+	out.Distribution, out.Packages = inv.Distribution, len(inv.Packages)
+	packages, err := known(inv)
+	if err != nil {
+		return err
+	}
 	db, err := s.database()
 	if err != nil {
 		return err
 	}
 	defer db.close()
 	out.Database, out.Ecosystems = db.info.Newest, db.info.Names()
-
-	inv, err := s.inventory(ctx, l)
-	if err != nil {
+	if err := s.covered(db, packages); err != nil {
 		return err
 	}
-	out.Distribution, out.Packages = inv.distribution, len(inv.packages)
-	if err := s.covered(db, inv); err != nil {
-		return err
-	}
-	out.Vulnerabilities, err = db.match(ctx, inv.packages)
+	out.Vulnerabilities, err = db.match(ctx, packages)
 	return err
 }
 
@@ -145,12 +170,9 @@ func days(d time.Duration) string {
 }
 
 // covered refuses to judge packages of which the database knows nothing.
-func (s *Scanner) covered(db *database, inv inventory) error {
-	if len(inv.packages) == 0 {
-		return unsure("no packages were found, and the system is unknown: nothing can be said about this image")
-	}
+func (s *Scanner) covered(db *database, packages []installed) error {
 	missing := map[string]int{}
-	for _, p := range inv.packages {
+	for _, p := range packages {
 		if db.info.Ecosystems[p.Ecosystem] == 0 {
 			missing[p.Ecosystem]++
 		}
@@ -160,8 +182,8 @@ func (s *Scanner) covered(db *database, inv inventory) error {
 	}
 	var list []string
 	for e, n := range missing {
-		list = append(list, fmt.Sprintf("%s (%d packages)", e, n))
+		list = append(list, fmt.Sprintf("%s (%d packages)", clip(e), n))
 	}
 	slices.Sort(list)
-	return unsure("the advisory database has nothing about %s%s", strings.Join(list, ", "), s.hint())
+	return unsure("the advisory database has nothing about %s%s", strings.Join(list[:min(len(list), 20)], ", "), s.hint())
 }

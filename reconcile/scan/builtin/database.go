@@ -26,12 +26,12 @@ type Database struct {
 func (d Database) Names() []string { return slices.Sorted(maps.Keys(d.Ecosystems)) }
 
 // The file, in bbolt's format. A new layout of it gets a new name, so that an old program never reads it.
-const databaseFile = "advisories-1.db"
+const databaseFile = "advisories-2.db"
 
 var (
 	metaBucket    = []byte("meta")     // "database": a Database as JSON
 	recordBucket  = []byte("records")  // id: a record as JSON
-	packageBucket = []byte("packages") // ecosystem, NUL, name: the ids of records, each with a newline after it
+	packageBucket = []byte("packages") // ecosystem, NUL, name, NUL, id of a record; no value
 	databaseKey   = []byte("database")
 )
 

@@ -149,7 +149,7 @@ func lookup(t testing.TB, dir, ecosystem, name, version string) []reconcile.Vuln
 		t.Fatal(err)
 	}
 	defer db.close()
-	out, err := db.match(t.Context(), []installed{{reconcile.Package{Name: name, Version: version, Ecosystem: ecosystem}, name, version}})
+	out, err := db.match(t.Context(), []installed{{reconcile.Package{Name: name, Version: version, Ecosystem: ecosystem}, []string{name}, version}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,8 +234,8 @@ func FuzzRecord(f *testing.F) {
 			if a.Package.Name == "" || a.Package.Ecosystem == "" {
 				t.Errorf("an affected package without a name: %+v", a)
 			}
-			p := installed{reconcile.Package{Ecosystem: a.Package.Ecosystem}, a.Package.Name, version}
-			for _, v := range r.about(p) {
+			p := installed{reconcile.Package{Ecosystem: a.Package.Ecosystem}, []string{a.Package.Name}, version}
+			for _, v := range r.about(p, a.Package.Name) {
 				if v.ID == "" {
 					t.Error("a vulnerability without a name")
 				}

@@ -3,6 +3,7 @@ package builtin
 import (
 	"bufio"
 	"strings"
+	"unicode"
 )
 
 // An osRelease is what os-release(5) says of a system. It is the image author's text.
@@ -18,15 +19,29 @@ func parseOSRelease(s string) osRelease {
 		v = strings.Trim(v, `"'`)
 		switch k {
 		case "ID":
-			o.id = strings.ToLower(limit(v))
+			o.id = strings.ToLower(clip(v))
 		case "VERSION_ID":
-			o.version = limit(v)
+			o.version = clip(v)
 		}
 	}
 	return o
 }
 
-func limit(s string) string { return s[:min(len(s), 64)] }
+// clip bounds a word of an image's author, and keeps it to what can stand in one line.
+func clip(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s[:min(len(s), 64)], ""))
+}
+
+// systemNamed is the inverse of name.
+func systemNamed(name string) osRelease {
+	id, version, _ := strings.Cut(name, ":")
+	return osRelease{id, version}
+}
 
 // name is for people: "debian:12".
 func (o osRelease) name() string {
@@ -90,6 +105,10 @@ func (o osRelease) ecosystem() string {
 
 // epochs are the ecosystems whose advisories write the epoch into the version.
 var epochs = map[string]bool{"Red Hat": true, "AlmaLinux": true, "Rocky Linux": true}
+
+// byBinary are the systems of rpm packages whose advisories name every binary package. Those of the others name the source package, or
+// either of them: what is built from a source package is looked up under both names.
+var byBinary = map[string]bool{"Red Hat": true, "AlmaLinux": true}
 
 // ecosystemKey spells an ecosystem of a record as osRelease.ecosystem does.
 func ecosystemKey(s string) string {

@@ -10,26 +10,33 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
 	cpb "github.com/google/osv-scalibr/binary/proto/config_go_proto"
 	"github.com/google/osv-scalibr/extractor"
 	"github.com/google/osv-scalibr/extractor/filesystem"
+	"github.com/google/osv-scalibr/extractor/filesystem/language/dotnet/depsjson"
+	"github.com/google/osv-scalibr/extractor/filesystem/language/dotnet/packagesconfig"
+	"github.com/google/osv-scalibr/extractor/filesystem/language/dotnet/packageslockjson"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/golang/gobinary"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/java/archive"
 	javameta "github.com/google/osv-scalibr/extractor/filesystem/language/java/archive/metadata"
 	jsmeta "github.com/google/osv-scalibr/extractor/filesystem/language/javascript/metadata"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/javascript/packagejson"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/javascript/packagelockjson"
+	"github.com/google/osv-scalibr/extractor/filesystem/language/php/composerlock"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/python/wheelegg"
+	"github.com/google/osv-scalibr/extractor/filesystem/language/ruby/gemspec"
+	"github.com/google/osv-scalibr/extractor/filesystem/language/rust/cargoauditable"
+	"github.com/google/osv-scalibr/extractor/filesystem/language/rust/cargolock"
 	"github.com/google/osv-scalibr/extractor/filesystem/os/apk"
 	apkmeta "github.com/google/osv-scalibr/extractor/filesystem/os/apk/metadata"
 	"github.com/google/osv-scalibr/extractor/filesystem/os/dpkg"
 	dpkgmeta "github.com/google/osv-scalibr/extractor/filesystem/os/dpkg/metadata"
 	"github.com/google/osv-scalibr/extractor/filesystem/os/rpm"
 	rpmmeta "github.com/google/osv-scalibr/extractor/filesystem/os/rpm/metadata"
+	"github.com/google/osv-scalibr/extractor/filesystem/osv"
 	"github.com/google/osv-scalibr/extractor/filesystem/simplefileapi"
 	"github.com/google/osv-scalibr/log"
 	"github.com/google/osv-scalibr/purl"
@@ -37,15 +44,17 @@ import (
 
 // A found is a package as one file tells of it. What belongs to an operating system gets its ecosystem when the image is known as a whole.
 type found struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
-	Match   string `json:"match,omitempty"`  // the name under which advisories speak of it, if it is another one
-	Source  string `json:"source,omitempty"` // the version under which advisories speak of it, if it is another one
-	System  string `json:"system,omitempty"` // the kind of a package of the operating system: deb, apk or rpm
-	Eco     string `json:"eco,omitempty"`    // of any other package
-	PURL    string `json:"purl,omitempty"`   // of any other package
-	Arch    string `json:"arch,omitempty"`   // of a system's package
-	Epoch   int    `json:"epoch,omitempty"`  // of an rpm package
+	Name          string `json:"name"`
+	Version       string `json:"version"`
+	Source        string `json:"source,omitempty"`         // the source package
+	SourceVersion string `json:"source_version,omitempty"` // its version, if that is another one
+	System        string `json:"system,omitempty"`         // the kind of a package of the operating system: deb, apk or rpm
+	Eco           string `json:"eco,omitempty"`            // of any other package
+	PURL          string `json:"purl,omitempty"`           // of any other package
+	Arch          string `json:"arch,omitempty"`           // of a system's package
+	Epoch         int    `json:"epoch,omitempty"`          // of an rpm package
+	License       string `json:"license,omitempty"`        // SPDX expression
+	Layer         string `json:"-"`                        // diffID of the layer that brought it, once layers are merged
 }
 
 // A reader of one kind of file.
@@ -64,6 +73,8 @@ var readers = sync.OnceValue(func() []reader {
 	}{
 		{dpkg.New, true}, {apk.New, true}, {rpm.New, true},
 		{gobinary.New, false}, {packagejson.New, false}, {packagelockjson.New, false}, {wheelegg.New, false}, {archive.New, false},
+		{gemspec.New, false}, {depsjson.New, false}, {packagesconfig.New, false}, {packageslockjson.New, false},
+		{composerlock.New, false}, {newComposerInstalled, false}, {cargoauditable.New, false}, {cargolock.New, false},
 	} {
 		e, err := r.make(c)
 		if err != nil {
@@ -126,8 +137,15 @@ func (r reader) read(ctx context.Context, p string, info fs.FileInfo, content io
 		return nil, fmt.Errorf("%s can't be read", p)
 	}
 	// any other error is of a file that only looks like a package: a damaged archive, a test's broken package.json
+	license := func(found) string { return "" }
+	if len(inv.Packages) > 0 && !r.system {
+		license = licensesIn(p, content, info.Size())
+	}
 	for _, x := range inv.Packages {
 		if f, ok := convert(x); ok {
+			if f.License == "" {
+				f.License = license(f)
+			}
 			out = append(out, f)
 		}
 	}
@@ -139,29 +157,33 @@ func (r reader) read(ctx context.Context, p string, info fs.FileInfo, content io
 
 // convert leaves out what is not installed.
 func convert(x *extractor.Package) (found, bool) {
-	f := found{Name: x.Name, Version: x.Version}
+	f := found{Name: x.Name, Version: x.Version, License: spdxAny(x.Licenses)}
 	switch m := x.Metadata.(type) {
 	case *dpkgmeta.Metadata:
-		f.System, f.Arch, f.Match, f.Source = "deb", m.Architecture, m.SourceName, m.SourceVersion
-		return f, true
+		f.System, f.Arch, f.Source, f.SourceVersion = "deb", m.Architecture, m.SourceName, m.SourceVersion
+		return f.withoutRepetition(), true
 	case *apkmeta.Metadata:
-		f.System, f.Arch, f.Match = "apk", m.Architecture, m.OriginName
-		return f, true
+		f.System, f.Arch, f.Source = "apk", m.Architecture, m.OriginName
+		return f.withoutRepetition(), true
 	case *rpmmeta.Metadata:
-		f.System, f.Arch, f.Epoch = "rpm", m.Architecture, m.Epoch
-		return f, f.Name != "gpg-pubkey" // keys, kept as if they were packages
+		f.System, f.Arch, f.Epoch, f.Source = "rpm", m.Architecture, m.Epoch, sourceOfRPM(m.SourceRPM)
+		return f.withoutRepetition(), f.Name != "gpg-pubkey" // keys, kept as if they were packages
 	case *javameta.Metadata:
 		if m.GroupID != "" && m.ArtifactID != "" {
-			f.Match = m.GroupID + ":" + m.ArtifactID
+			f.Name = m.GroupID + ":" + m.ArtifactID
 		}
 	case *jsmeta.JavascriptPackageMetadata:
-		groups := m.DepGroups()
-		if len(groups) > 0 && !slices.ContainsFunc(groups, func(g string) bool { return g != "dev" }) || m.Source == jsmeta.Local {
+		if onlyForDevelopment(m.DepGroups()) || m.Source == jsmeta.Local {
 			return found{}, false
 		}
-	}
-	if x.PURLType == purl.TypePyPi {
-		f.Match = normalPython(x.Name)
+	case *osv.DepGroupMetadata:
+		if onlyForDevelopment(m.DepGroups()) {
+			return found{}, false
+		}
+	case *depsjson.Metadata:
+		if m.Type == "project" { // the program itself
+			return found{}, false
+		}
 	}
 	if x.PURLType == purl.TypeGolang && x.Name == "go" {
 		f.Name = "stdlib"
@@ -177,25 +199,32 @@ func convert(x *extractor.Package) (found, bool) {
 	return f, f.Eco != "" // packages from a Git commit belong to no ecosystem
 }
 
-// normalPython spells a name as PyPI does: PEP 503.
-func normalPython(name string) string {
-	parts := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' })
-	return strings.Join(parts, "-")
+func onlyForDevelopment(groups []string) bool {
+	return len(groups) > 0 && !slices.ContainsFunc(groups, func(g string) bool { return g != "dev" })
 }
 
-// purlOf makes the package URL of a system's package: package-url specification, types deb, apk and rpm.
-func (f found) purlOf(os osRelease) string {
-	q := map[string]string{}
-	for k, v := range map[string]string{"arch": f.Arch, "distro": os.id + "-" + os.version} {
-		if v != "" {
-			q[k] = v
+// withoutRepetition forgets the source's name and version where they are the package's own.
+func (f found) withoutRepetition() found {
+	if f.SourceVersion == f.Version {
+		f.SourceVersion = ""
+	}
+	if f.Source == f.Name && f.SourceVersion == "" {
+		f.Source = ""
+	}
+	return f
+}
+
+// sourceOfRPM returns the name in "name-version-release.src.rpm".
+func sourceOfRPM(file string) string {
+	name := strings.TrimSuffix(file, ".src.rpm")
+	for range 2 {
+		i := strings.LastIndex(name, "-")
+		if i <= 0 {
+			return ""
 		}
+		name = name[:i]
 	}
-	if f.Epoch > 0 {
-		q["epoch"] = strconv.Itoa(f.Epoch)
-	}
-	u := purl.PackageURL{Type: f.System, Namespace: os.id, Name: f.Name, Version: f.Version, Qualifiers: purl.QualifiersFromMap(q)}
-	return u.String()
+	return name
 }
 
 const inMemory = 16 << 20 // bytes of a file above which it is put on disk

@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,38 +13,29 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/assay-oci/assay/reconcile"
+	"github.com/google/osv-scalibr/purl"
 )
-
-// An inventory is what is installed in an image.
-type inventory struct {
-	distribution string
-	packages     []installed
-}
-
-// installed is a package, and how advisories speak of it.
-type installed struct {
-	reconcile.Package
-	match, version string
-}
 
 const maxDocument = 8 << 20 // bytes of a manifest or a configuration
 
-// inventory puts the layers of an image on top of each other.
-func (s *Scanner) inventory(ctx context.Context, l reconcile.Layout) (inventory, error) {
+// inventory puts the layers of an image on top of each other. If something can't be read that has to be, there is no inventory: one
+// that lacks packages would be judged clean for ever.
+func (s *Scanner) inventory(ctx context.Context, l reconcile.Layout) (reconcile.Inventory, error) {
 	layers, diffIDs, err := readLayout(l)
 	if err != nil {
-		return inventory{}, err
+		return reconcile.Inventory{}, err
 	}
 	var all merged
 	for i, blob := range layers {
 		c, err := s.contents(ctx, filepath.Join(l.Dir, "blobs", blob.Algorithm(), blob.Hex()), diffIDs[i])
 		if err != nil {
-			return inventory{}, err
+			return reconcile.Inventory{}, err
 		}
-		all.add(c)
+		all.add(c, diffIDs[i])
 	}
 	return all.inventory()
 }
@@ -53,12 +45,7 @@ func (s *Scanner) contents(ctx context.Context, file string, diffID reconcile.Di
 	if c, ok := s.cache.get(diffID); ok {
 		return c, nil
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	c, err := s.readLayer(ctx, f, diffID)
+	c, err := s.readLayer(ctx, file, diffID)
 	if err != nil {
 		return nil, err
 	}
@@ -122,20 +109,47 @@ type merged struct {
 	found     map[string][]found
 	broken    map[string]string
 	osRelease map[string]string
+	copyright map[string]string
+	links     map[string]string
 }
 
 // add puts a layer on top.
-func (m *merged) add(c *contents) {
+func (m *merged) add(c *contents, diffID reconcile.Digest) {
 	if m.found == nil {
-		m.found, m.broken, m.osRelease = map[string][]found{}, map[string]string{}, map[string]string{}
+		m.found, m.broken, m.osRelease, m.copyright, m.links = map[string][]found{}, map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}
+	}
+	added := map[string][]found{}
+	for p, packages := range c.Found {
+		added[p] = brought(packages, m.found[p], diffID.String())
 	}
 	hidden := func(p string) bool { return c.hides(p) }
 	maps.DeleteFunc(m.found, func(p string, _ []found) bool { return hidden(p) })
-	maps.DeleteFunc(m.broken, func(p, _ string) bool { return hidden(p) })
-	maps.DeleteFunc(m.osRelease, func(p, _ string) bool { return hidden(p) })
-	maps.Copy(m.found, c.Found)
-	maps.Copy(m.broken, c.Broken)
-	maps.Copy(m.osRelease, c.OSRelease)
+	maps.Copy(m.found, added)
+	for _, x := range []struct{ below, above map[string]string }{
+		{m.broken, c.Broken}, {m.osRelease, c.OSRelease}, {m.copyright, c.Copyright}, {m.links, c.Links},
+	} {
+		maps.DeleteFunc(x.below, func(p, _ string) bool { return hidden(p) })
+		maps.Copy(x.below, x.above)
+	}
+}
+
+// brought notes the layer that brought each package. A package database is written anew whenever a package is added; those that it held
+// before came with a layer below.
+func brought(packages, before []found, layer string) []found {
+	known := map[found]string{}
+	for _, f := range before {
+		at := f.Layer
+		f.Layer = ""
+		known[f] = at
+	}
+	out := slices.Clone(packages)
+	for i, f := range out {
+		out[i].Layer = layer
+		if at, ok := known[f]; ok {
+			out[i].Layer = at
+		}
+	}
+	return out
 }
 
 // hides tells whether a layer hides a file of the layers below.
@@ -153,33 +167,35 @@ func (c *contents) hides(p string) bool {
 	}
 }
 
-func (m *merged) inventory() (inventory, error) {
+// inventory lists what is installed, sorted. A package that several files tell of is listed once, with the first of them.
+func (m *merged) inventory() (reconcile.Inventory, error) {
 	if len(m.broken) > 0 {
 		reasons := slices.Sorted(maps.Values(m.broken))
-		return inventory{}, unsure("%s", reasons[0])
+		return reconcile.Inventory{}, unsure("%s", reasons[0])
 	}
 	system := m.system()
-	inv := inventory{distribution: system.name()}
-	seen := map[installed]bool{}
-	systems := 0
+	inv := reconcile.Inventory{Lister: Name, Version: Version, Distribution: system.name(), Packages: []reconcile.Package{}}
+	type identity struct{ ecosystem, name, version, purl string }
+	seen := map[identity]int{}
 	for _, p := range slices.Sorted(maps.Keys(m.found)) {
 		for _, f := range m.found[p] {
-			i, err := f.install(system)
-			if err != nil {
-				return inventory{}, err
+			i := f.install(system)
+			i.Path, i.Layer = p, f.Layer
+			if f.System == "deb" && i.License == "" {
+				i.License = m.copyrightOf(f.Name)
 			}
-			if f.System != "" {
-				systems++
+			id := identity{i.Ecosystem, i.Name, i.Version, i.PURL}
+			if at, ok := seen[id]; ok {
+				inv.Packages[at].License = cmp.Or(inv.Packages[at].License, i.License)
+				continue
 			}
-			if !seen[i] {
-				seen[i] = true
-				inv.packages = append(inv.packages, i)
-			}
+			seen[id] = len(inv.Packages)
+			inv.Packages = append(inv.Packages, i)
 		}
 	}
-	if systems == 0 && system.ecosystem() != "" {
-		return inventory{}, unsure("the system is %s, but its package database was not found", system.name())
-	}
+	slices.SortFunc(inv.Packages, func(a, b reconcile.Package) int {
+		return cmp.Or(cmp.Compare(a.PURL, b.PURL), cmp.Compare(a.Ecosystem, b.Ecosystem), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
+	})
 	return inv, nil
 }
 
@@ -190,31 +206,58 @@ func (m *merged) system() osRelease {
 	return parseOSRelease(m.osRelease["usr/lib/os-release"])
 }
 
-// install says under which names advisories speak of a package in a given system.
-func (f found) install(system osRelease) (installed, error) {
-	i := installed{Package: reconcile.Package{Name: f.Name, Version: f.Version, Ecosystem: f.Eco, PURL: f.PURL}, match: f.Match, version: f.Source}
-	if i.match == "" {
-		i.match = f.Name
+// copyrightOf returns the licence that Debian's copyright file of a package tells. The file or its folder may be a link to another one.
+func (m *merged) copyrightOf(name string) string {
+	const maxLinks = 4
+	at := documentation + name + "/copyright"
+	for range maxLinks {
+		if license, ok := m.copyright[at]; ok {
+			return license
+		}
+		if to, ok := m.links[at]; ok {
+			at = to
+		} else if to, ok := m.links[path.Dir(at)]; ok {
+			at = path.Join(to, "copyright")
+		} else {
+			return ""
+		}
 	}
-	if i.version == "" {
-		i.version = f.Version
-	}
-	if f.System == "" {
-		return i, nil
-	}
-	i.Ecosystem, i.PURL = system.ecosystem(), f.purlOf(system)
-	if i.Ecosystem == "" || system.kind() != f.System {
-		return i, unsure("it holds %s packages of a system that is not known (%s)", f.System, printable(system.name()))
-	}
-	if base, _, _ := strings.Cut(i.Ecosystem, ":"); f.Epoch > 0 && epochs[base] {
-		i.version = fmt.Sprintf("%d:%s", f.Epoch, i.version)
-	}
-	return i, nil
+	return ""
 }
 
-func printable(s string) string {
-	if s == "" {
-		return "it has no os-release"
+// install says what a package is in a given system. In a system that isn't known, or that has packages of another kind, it has no ecosystem.
+func (f found) install(system osRelease) reconcile.Package {
+	p := reconcile.Package{Name: f.Name, Version: f.Version, Ecosystem: f.Eco, PURL: f.PURL, Source: f.Source, License: f.License}
+	if f.System == "" {
+		return p
 	}
-	return fmt.Sprintf("%q", s)
+	p.PURL = f.purlOf(system)
+	if system.kind() == f.System {
+		p.Ecosystem = system.ecosystem()
+	}
+	return p
+}
+
+// purlOf makes the package URL of a system's package: package-url specification, types deb, apk and rpm. The qualifier "upstream" names
+// the source package, as other tools write it: with it, the URL is all that advisories need.
+func (f found) purlOf(os osRelease) string {
+	q := map[string]string{}
+	set := func(k, v string) {
+		if v != "" {
+			q[k] = v
+		}
+	}
+	set("arch", f.Arch)
+	if os.id != "" {
+		set("distro", strings.TrimSuffix(os.id+"-"+os.version, "-"))
+	}
+	set("upstream", f.Source)
+	if f.Source != "" && f.SourceVersion != "" {
+		set("upstream", f.Source+"@"+f.SourceVersion)
+	}
+	if f.Epoch > 0 {
+		set("epoch", strconv.Itoa(f.Epoch))
+	}
+	u := purl.PackageURL{Type: f.System, Namespace: os.id, Name: f.Name, Version: f.Version, Qualifiers: purl.QualifiersFromMap(q)}
+	return u.String()
 }

@@ -40,8 +40,15 @@ func listWith(t *testing.T, limits Limits, layers ...[]byte) ([]string, string) 
 		}
 		before := out
 		out = nil
-		for _, p := range inv.packages {
-			out = append(out, p.Ecosystem+" "+p.match+" "+p.version)
+		if len(inv.Packages) == 0 {
+			continue
+		}
+		packages, err := known(inv)
+		if errors.As(err, &unknown) {
+			return nil, string(unknown)
+		}
+		for _, p := range packages {
+			out = append(out, p.Ecosystem+" "+strings.Join(p.names, ",")+" "+p.version)
 		}
 		if before != nil && fmt.Sprint(before) != fmt.Sprint(out) {
 			t.Errorf("first %v, from memory %v", before, out)
@@ -211,7 +218,7 @@ func TestFalseDiffIDIsNoticed(t *testing.T) {
 	}
 	// the lie is not remembered
 	inv, err := s.inventory(t.Context(), scantest.Layout(t, other))
-	if err != nil || len(inv.packages) != 1 || inv.packages[0].Name != "minimist" {
+	if err != nil || len(inv.Packages) != 1 || inv.Packages[0].Name != "minimist" {
 		t.Errorf("%+v, %v", inv, err)
 	}
 }
@@ -241,7 +248,7 @@ func TestMemoryThatIsDamagedIsForgotten(t *testing.T) {
 		if err := os.WriteFile(files[0], []byte(damage), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if inv, err := s.inventory(t.Context(), l); err != nil || len(inv.packages) != 1 {
+		if inv, err := s.inventory(t.Context(), l); err != nil || len(inv.Packages) != 1 {
 			t.Errorf("%+v, %v", inv, err)
 		}
 	}
@@ -254,7 +261,7 @@ func TestMemoryThatIsDamagedIsForgotten(t *testing.T) {
 	if err := os.Rename(s.cache.path(diffIDs[0]), files[0]); err != nil {
 		t.Fatal(err)
 	}
-	if inv, err := s.inventory(t.Context(), l); err != nil || inv.packages[0].Name != "lodash" {
+	if inv, err := s.inventory(t.Context(), l); err != nil || inv.Packages[0].Name != "lodash" {
 		t.Errorf("%+v, %v", inv, err)
 	}
 }
@@ -292,12 +299,29 @@ func FuzzLayer(f *testing.F) {
 			return
 		}
 		defer plain.Close()
-		c, err := s.walk(t.Context(), tar.NewReader(plain))
+		w := newWalk(s)
+		if s.entries(t.Context(), tar.NewReader(plain), w.entry) != nil {
+			return
+		}
+		again, err := layer.Decompress(bytes.NewReader(b), limits.Layer)
 		if err != nil {
+			t.Fatal(err)
+		}
+		defer again.Close()
+		if s.entries(t.Context(), tar.NewReader(again), w.linked) != nil {
 			return
 		}
 		var m merged
-		m.add(c)
-		_, _ = m.inventory()
+		m.add(w.c, reconcile.MustDigest("sha256:"+strings.Repeat("0", 64)))
+		inv, err := m.inventory()
+		if err != nil {
+			return
+		}
+		for _, p := range inv.Packages {
+			if p.Path != clean(p.Path) || strings.HasPrefix(p.Path, "/") {
+				t.Errorf("the path %q leaves the image", p.Path)
+			}
+		}
+		_, _ = known(inv)
 	})
 }

@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -25,7 +26,7 @@ import (
 const (
 	maxRecord  = 32 << 20 // bytes of one
 	maxRecords = 10_000_000
-	batch      = 2000 // records in one transaction
+	batch      = 8 << 20 // bytes of records in one transaction
 	future     = 48 * time.Hour
 )
 
@@ -107,12 +108,12 @@ func findZips(from []string) ([]string, error) {
 
 // A writer fills a new database.
 type writer struct {
-	db       *bbolt.DB
-	info     Database
-	pending  map[string][]byte
-	modified map[string]time.Time       // of the records so far; several ecosystems publish the same one
-	index    map[string]map[string]bool // packageBucket's key to ids
-	digests  []byte
+	db      *bbolt.DB
+	info    Database
+	pending map[string][]byte
+	bytes   int      // of pending
+	index   []string // keys of packageBucket that are not written yet
+	digests []byte
 }
 
 func newWriter(path string) (*writer, error) {
@@ -120,7 +121,7 @@ func newWriter(path string) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{db: db, pending: map[string][]byte{}, modified: map[string]time.Time{}, index: map[string]map[string]bool{}}
+	w := &writer{db: db, pending: map[string][]byte{}}
 	w.info = Database{Imported: time.Now().UTC(), Ecosystems: map[string]int{}}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, b := range [][]byte{metaBucket, recordBucket, packageBucket} {
@@ -203,11 +204,14 @@ func (w *writer) add(r record) error {
 	if r.Modified.After(w.info.Imported.Add(future)) {
 		return errors.New("it was modified in the future")
 	}
-	if before, ok := w.modified[r.ID]; ok && !r.Modified.After(before) {
-		return nil
+	before, known, err := w.modified(r.ID)
+	if err != nil || known && !r.Modified.After(before) {
+		return err
 	}
-	w.modified[r.ID] = r.Modified
-	if len(w.modified) > maxRecords {
+	if !known {
+		w.info.Records++
+	}
+	if w.info.Records > maxRecords {
 		return fmt.Errorf("there are more than %d records", maxRecords)
 	}
 	if r.Modified.After(w.info.Newest) {
@@ -216,37 +220,64 @@ func (w *writer) add(r record) error {
 	if r.Withdrawn != nil {
 		r.Affected = nil // it may replace one that was read before
 	}
+	seen := map[string]bool{}
 	for _, a := range r.Affected {
-		key := packageKey(a.Package.Ecosystem, a.Package.Name)
-		if w.index[key] == nil {
-			w.index[key] = map[string]bool{}
-			w.info.Ecosystems[a.Package.Ecosystem]++
+		key := packageKey(a.Package.Ecosystem, a.Package.Name) + r.ID
+		if !seen[key] {
+			seen[key] = true
+			w.index = append(w.index, key)
+			w.bytes += len(key)
 		}
-		w.index[key][r.ID] = true
 	}
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
 	w.pending[r.ID] = b
-	if len(w.pending) >= batch {
+	if w.bytes += len(b); w.bytes >= batch {
 		return w.flush()
 	}
 	return nil
 }
 
-func packageKey(ecosystem, name string) string { return ecosystem + "\x00" + name }
+// modified tells of a record that was read before when it was modified: several ecosystems publish the same one.
+func (w *writer) modified(id string) (at time.Time, known bool, err error) {
+	b := w.pending[id]
+	if b == nil {
+		err = w.db.View(func(tx *bbolt.Tx) error {
+			b = bytes.Clone(tx.Bucket(recordBucket).Get([]byte(id)))
+			return nil
+		})
+	}
+	if b == nil || err != nil {
+		return at, false, err
+	}
+	var r record
+	err = json.Unmarshal(b, &r)
+	return r.Modified, true, err
+}
 
+// packageKey begins the keys of packageBucket; the record's id follows.
+func packageKey(ecosystem, name string) string { return ecosystem + "\x00" + name + "\x00" }
+
+// flush writes what is pending, sorted, so that few pages are touched.
 func (w *writer) flush() error {
+	slices.Sort(w.index)
 	err := w.db.Update(func(tx *bbolt.Tx) error {
 		for _, id := range slices.Sorted(maps.Keys(w.pending)) {
 			if err := tx.Bucket(recordBucket).Put([]byte(id), w.pending[id]); err != nil {
 				return err
 			}
 		}
+		for _, k := range w.index {
+			if err := tx.Bucket(packageBucket).Put([]byte(k), nil); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	clear(w.pending)
+	w.index, w.bytes = w.index[:0], 0
 	return err
 }
 
@@ -254,23 +285,11 @@ func (w *writer) finish() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	keys := slices.Sorted(maps.Keys(w.index))
-	for part := range slices.Chunk(keys, batch) {
-		err := w.db.Update(func(tx *bbolt.Tx) error {
-			for _, k := range part {
-				ids := strings.Join(slices.Sorted(maps.Keys(w.index[k])), "\n") + "\n"
-				if err := tx.Bucket(packageBucket).Put([]byte(k), []byte(ids)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	if err := w.countPackages(); err != nil {
+		return err
 	}
 	sum := sha256.Sum256(w.digests)
-	w.info.Records, w.info.Digest = len(w.modified), "sha256:"+hex.EncodeToString(sum[:])
+	w.info.Digest = "sha256:" + hex.EncodeToString(sum[:])
 	b, err := json.Marshal(w.info)
 	if err != nil {
 		return err
@@ -279,4 +298,19 @@ func (w *writer) finish() error {
 		return err
 	}
 	return w.db.Sync()
+}
+
+// countPackages counts the packages of each ecosystem that records name.
+func (w *writer) countPackages() error {
+	return w.db.View(func(tx *bbolt.Tx) error {
+		last := ""
+		return tx.Bucket(packageBucket).ForEach(func(k, _ []byte) error {
+			pkg := string(k[:bytes.LastIndexByte(k, 0)])
+			if ecosystem, _, _ := strings.Cut(pkg, "\x00"); pkg != last {
+				w.info.Ecosystems[ecosystem]++
+			}
+			last = pkg
+			return nil
+		})
+	})
 }

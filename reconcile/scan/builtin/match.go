@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -56,23 +57,34 @@ func (d *database) match(ctx context.Context, packages []installed) (out []recon
 
 func matchOne(tx *bbolt.Tx, p installed) ([]reconcile.Vulnerability, error) {
 	var out []reconcile.Vulnerability
-	ids := string(tx.Bucket(packageBucket).Get([]byte(packageKey(p.Ecosystem, p.match))))
-	for id := range strings.Lines(ids) {
-		id = strings.TrimSuffix(id, "\n")
-		var r record
-		if err := json.Unmarshal(tx.Bucket(recordBucket).Get([]byte(id)), &r); err != nil {
-			return nil, fmt.Errorf("read advisory %s: %w", id, err)
+	records := tx.Bucket(recordBucket)
+	for _, name := range p.names {
+		prefix := []byte(packageKey(p.Ecosystem, name))
+		for c, k := tx.Bucket(packageBucket).Cursor(), []byte(nil); ; {
+			if k == nil {
+				k, _ = c.Seek(prefix)
+			} else {
+				k, _ = c.Next()
+			}
+			id, ok := bytes.CutPrefix(k, prefix)
+			if !ok {
+				break
+			}
+			var r record
+			if err := json.Unmarshal(records.Get(id), &r); err != nil {
+				return nil, fmt.Errorf("read advisory %s: %w", id, err)
+			}
+			out = append(out, r.about(p, name)...)
 		}
-		out = append(out, r.about(p)...)
 	}
 	return out, nil
 }
 
-// about returns what a record says about a package: one vulnerability for each CVE that the record is about, or one with its own name.
-func (r record) about(p installed) []reconcile.Vulnerability {
+// about returns what a record says about a package that it knows by a name: one vulnerability for each CVE that the record is about, or one with its own name.
+func (r record) about(p installed, name string) []reconcile.Vulnerability {
 	hit, fixed, severity := false, []string{}, reconcile.Unknown
 	for _, a := range r.Affected {
-		if a.Package.Ecosystem != p.Ecosystem || a.Package.Name != p.match {
+		if a.Package.Ecosystem != p.Ecosystem || a.Package.Name != name {
 			continue
 		}
 		if yes, fixes := a.affects(p.version, p.Ecosystem); yes {

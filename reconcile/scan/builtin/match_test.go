@@ -173,8 +173,15 @@ func TestEcosystemsOfDistributions(t *testing.T) {
 	if got := ecosystemKey("Ubuntu:Pro:22.04:LTS"); got != "Ubuntu:Pro:22.04:LTS" {
 		t.Errorf("Ubuntu Pro is %q", got)
 	}
-	p, err := found{Name: "openssl", Version: "3.0.7-24.el9", System: "rpm", Epoch: 1}.install(osRelease{"rhel", "9.4"})
-	if err != nil || p.version != "1:3.0.7-24.el9" || p.PURL != "pkg:rpm/rhel/openssl@3.0.7-24.el9?distro=rhel-9.4&epoch=1" {
-		t.Errorf("%+v, %v", p, err)
+	f := found{Name: "openssl-libs", Version: "3.0.7-24.el9", System: "rpm", Epoch: 1, Source: "openssl"}
+	p := f.install(osRelease{"rhel", "9.4"})
+	i, kind, err := knownAs(p)
+	if err != nil || kind != "rpm" || i.version != "1:3.0.7-24.el9" || !slices.Equal(i.names, []string{"openssl-libs"}) ||
+		p.PURL != "pkg:rpm/rhel/openssl-libs@3.0.7-24.el9?distro=rhel-9.4&epoch=1&upstream=openssl" {
+		t.Errorf("%+v, %+v, %v", p, i, err)
+	}
+	i, _, err = knownAs(f.install(osRelease{"mageia", "9"}))
+	if err != nil || i.version != "3.0.7-24.el9" || !slices.Equal(i.names, []string{"openssl-libs", "openssl"}) {
+		t.Errorf("advisories of Mageia are about source packages: %+v, %v", i, err)
 	}
 }

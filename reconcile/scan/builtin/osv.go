@@ -77,7 +77,7 @@ func parseRecord(b []byte) (record, error) {
 		return r, fmt.Errorf("it is not an OSV record: %w", err)
 	}
 	switch {
-	case r.ID == "" || len(r.ID) > 256:
+	case r.ID == "" || len(r.ID) > 256 || strings.Contains(r.ID, "\x00"):
 		return r, errors.New("it has no id")
 	case r.Modified.IsZero():
 		return r, errors.New("it does not say when it was modified")
@@ -96,8 +96,8 @@ func parseRecord(b []byte) (record, error) {
 		if !known {
 			continue
 		}
-		if a.Package.Name == "" {
-			return r, errors.New("an affected package has no name")
+		if a.Package.Name == "" || len(a.Package.Name) > 4096 || strings.Contains(a.Package.Name+a.Package.Ecosystem, "\x00") {
+			return r, errors.New("an affected package has no name that can be")
 		}
 		if a, err = a.usable(); err != nil {
 			return r, err
