@@ -30,8 +30,8 @@ const databaseFile = "advisories-2.db"
 
 var (
 	metaBucket    = []byte("meta")     // "database": a Database as JSON
-	recordBucket  = []byte("records")  // id: a record as JSON
-	packageBucket = []byte("packages") // ecosystem, NUL, name, NUL, id of a record; no value
+	recordBucket  = []byte("records")  // id: an advisory as JSON
+	packageBucket = []byte("packages") // ecosystem, NUL, name, NUL, id of a record: an entry as JSON
 	databaseKey   = []byte("database")
 )
 

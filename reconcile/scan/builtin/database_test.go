@@ -234,8 +234,12 @@ func FuzzRecord(f *testing.F) {
 			if a.Package.Name == "" || a.Package.Ecosystem == "" {
 				t.Errorf("an affected package without a name: %+v", a)
 			}
-			p := installed{reconcile.Package{Ecosystem: a.Package.Ecosystem}, []string{a.Package.Name}, version}
-			for _, v := range r.about(p, a.Package.Name) {
+		}
+		for key, e := range r.entries() {
+			ecosystem, name, _ := strings.Cut(strings.TrimSuffix(key, "\x00"), "\x00")
+			p := installed{reconcile.Package{Ecosystem: ecosystem}, []string{name}, version}
+			_, fixed, severity := e.affects(p)
+			for _, v := range r.about(p, fixed, severity) {
 				if v.ID == "" {
 					t.Error("a vulnerability without a name")
 				}

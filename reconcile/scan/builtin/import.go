@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,19 +59,16 @@ func importAll(ctx context.Context, into string, from []string) (Database, error
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, databaseFile)
-	w, err := newWriter(path)
+	w, err := newWriter(dir)
 	if err != nil {
 		return Database{}, err
 	}
 	for _, z := range zips {
-		if err = w.addZip(ctx, z); err != nil {
-			break
+		if err := w.addZip(ctx, z); err != nil {
+			return Database{}, err
 		}
 	}
-	if err == nil {
-		err = w.finish()
-	}
-	if err := errors.Join(err, w.db.Close()); err != nil {
+	if err := w.write(ctx, path); err != nil {
 		return Database{}, err
 	}
 	if err := os.Rename(path, filepath.Join(into, databaseFile)); err != nil {
@@ -106,34 +102,24 @@ func findZips(from []string) ([]string, error) {
 	return slices.Compact(out), nil
 }
 
-// A writer fills a new database.
+// A writer gathers what a new database will hold.
 type writer struct {
-	db      *bbolt.DB
-	info    Database
-	pending map[string][]byte
-	bytes   int      // of pending
-	index   []string // keys of packageBucket that are not written yet
-	digests []byte
+	info     Database
+	records  runs // recordBucket
+	packages runs // packageBucket
+	digests  []byte
+	read     int // records
 }
 
-func newWriter(path string) (*writer, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: true, NoFreelistSync: true})
-	if err != nil {
-		return nil, err
-	}
-	w := &writer{db: db, pending: map[string][]byte{}}
-	w.info = Database{Imported: time.Now().UTC(), Ecosystems: map[string]int{}}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{metaBucket, recordBucket, packageBucket} {
-			if _, err := tx.CreateBucket(b); err != nil {
-				return err
-			}
+func newWriter(dir string) (*writer, error) {
+	w := &writer{}
+	for r, name := range map[*runs]string{&w.records: "records", &w.packages: "packages"} {
+		r.dir = filepath.Join(dir, name)
+		if err := os.Mkdir(r.dir, 0o700); err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
 	}
+	w.info = Database{Imported: time.Now().UTC(), Ecosystems: map[string]int{}}
 	return w, nil
 }
 
@@ -204,88 +190,81 @@ func (w *writer) add(r record) error {
 	if r.Modified.After(w.info.Imported.Add(future)) {
 		return errors.New("it was modified in the future")
 	}
-	before, known, err := w.modified(r.ID)
-	if err != nil || known && !r.Modified.After(before) {
-		return err
-	}
-	if !known {
-		w.info.Records++
-	}
-	if w.info.Records > maxRecords {
+	if w.read++; w.read > maxRecords {
 		return fmt.Errorf("there are more than %d records", maxRecords)
 	}
 	if r.Modified.After(w.info.Newest) {
 		w.info.Newest = r.Modified
 	}
-	if r.Withdrawn != nil {
-		r.Affected = nil // it may replace one that was read before
+	at := r.Modified.UnixNano()
+	if r.Withdrawn != nil { // it may replace one that was read before
+		return w.records.add(pair{[]byte(r.ID), nil, at})
 	}
-	seen := map[string]bool{}
-	for _, a := range r.Affected {
-		key := packageKey(a.Package.Ecosystem, a.Package.Name) + r.ID
-		if !seen[key] {
-			seen[key] = true
-			w.index = append(w.index, key)
-			w.bytes += len(key)
-		}
-	}
-	b, err := json.Marshal(r)
+	b, err := json.Marshal(r.advisory)
 	if err != nil {
 		return err
 	}
-	w.pending[r.ID] = b
-	if w.bytes += len(b); w.bytes >= batch {
-		return w.flush()
+	if err := w.records.add(pair{[]byte(r.ID), b, at}); err != nil {
+		return err
+	}
+	for key, e := range r.entries() {
+		b, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		if err := w.packages.add(pair{[]byte(key + r.ID), b, at}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// modified tells of a record that was read before when it was modified: several ecosystems publish the same one.
-func (w *writer) modified(id string) (at time.Time, known bool, err error) {
-	b := w.pending[id]
-	if b == nil {
-		err = w.db.View(func(tx *bbolt.Tx) error {
-			b = bytes.Clone(tx.Bucket(recordBucket).Get([]byte(id)))
-			return nil
-		})
+// entries returns what a record says about each package, by packageKey.
+func (r record) entries() map[string]entry {
+	out := map[string]entry{}
+	for _, a := range r.Affected {
+		key := packageKey(a.Package.Ecosystem, a.Package.Name)
+		e := out[key]
+		e.Modified = r.Modified.UnixNano()
+		e.Affected = append(e.Affected, versions{severityOf(r, a), a.Ranges, a.Versions})
+		out[key] = e
 	}
-	if b == nil || err != nil {
-		return at, false, err
-	}
-	var r record
-	err = json.Unmarshal(b, &r)
-	return r.Modified, true, err
+	return out
 }
 
 // packageKey begins the keys of packageBucket; the record's id follows.
 func packageKey(ecosystem, name string) string { return ecosystem + "\x00" + name + "\x00" }
 
-// flush writes what is pending, sorted, so that few pages are touched.
-func (w *writer) flush() error {
-	slices.Sort(w.index)
-	err := w.db.Update(func(tx *bbolt.Tx) error {
-		for _, id := range slices.Sorted(maps.Keys(w.pending)) {
-			if err := tx.Bucket(recordBucket).Put([]byte(id), w.pending[id]); err != nil {
-				return err
-			}
-		}
-		for _, k := range w.index {
-			if err := tx.Bucket(packageBucket).Put([]byte(k), nil); err != nil {
+// write makes the file.
+func (w *writer) write(ctx context.Context, path string) (err error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: true, NoFreelistSync: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range [][]byte{metaBucket, recordBucket, packageBucket} {
+			if _, err := tx.CreateBucket(b); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
-	clear(w.pending)
-	w.index, w.bytes = w.index[:0], 0
-	return err
-}
-
-func (w *writer) finish() error {
-	if err := w.flush(); err != nil {
+	}); err != nil {
 		return err
 	}
-	if err := w.countPackages(); err != nil {
+	if err := w.writeBucket(ctx, db, recordBucket, &w.records, func(p pair) {
+		w.info.Records++
+	}); err != nil {
+		return err
+	}
+	last := ""
+	if err := w.writeBucket(ctx, db, packageBucket, &w.packages, func(p pair) {
+		pkg := string(p.key[:bytes.LastIndexByte(p.key, 0)])
+		if ecosystem, _, _ := strings.Cut(pkg, "\x00"); pkg != last {
+			w.info.Ecosystems[ecosystem]++
+		}
+		last = pkg
+	}); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(w.digests)
@@ -294,23 +273,43 @@ func (w *writer) finish() error {
 	if err != nil {
 		return err
 	}
-	if err := w.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(databaseKey, b) }); err != nil {
+	if err := db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(databaseKey, b) }); err != nil {
 		return err
 	}
-	return w.db.Sync()
+	return db.Sync()
 }
 
-// countPackages counts the packages of each ecosystem that records name.
-func (w *writer) countPackages() error {
-	return w.db.View(func(tx *bbolt.Tx) error {
-		last := ""
-		return tx.Bucket(packageBucket).ForEach(func(k, _ []byte) error {
-			pkg := string(k[:bytes.LastIndexByte(k, 0)])
-			if ecosystem, _, _ := strings.Cut(pkg, "\x00"); pkg != last {
-				w.info.Ecosystems[ecosystem]++
+// writeBucket fills a bucket in the order of its keys, in transactions of some megabytes. A pair without a value is left out.
+func (w *writer) writeBucket(ctx context.Context, db *bbolt.DB, name []byte, from *runs, wrote func(pair)) error {
+	var pending []pair
+	size := 0
+	flush := func() error {
+		err := db.Update(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(name)
+			b.FillPercent = 1 // nothing will be put between
+			for _, p := range pending {
+				if err := b.Put(p.key, p.value); err != nil {
+					return err
+				}
 			}
-			last = pkg
 			return nil
 		})
+		pending, size = pending[:0], 0
+		return err
+	}
+	err := from.each(func(p pair) error {
+		if len(p.value) == 0 {
+			return nil
+		}
+		wrote(p)
+		pending = append(pending, p)
+		if size += len(p.key) + len(p.value); size < batch {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return flush()
 	})
+	return errors.Join(err, flush())
 }

@@ -57,55 +57,75 @@ func (d *database) match(ctx context.Context, packages []installed) (out []recon
 
 func matchOne(tx *bbolt.Tx, p installed) ([]reconcile.Vulnerability, error) {
 	var out []reconcile.Vulnerability
-	records := tx.Bucket(recordBucket)
+	records, packages := tx.Bucket(recordBucket), tx.Bucket(packageBucket)
 	for _, name := range p.names {
 		prefix := []byte(packageKey(p.Ecosystem, name))
-		for c, k := tx.Bucket(packageBucket).Cursor(), []byte(nil); ; {
+		for c, k, v := packages.Cursor(), []byte(nil), []byte(nil); ; {
 			if k == nil {
-				k, _ = c.Seek(prefix)
+				k, v = c.Seek(prefix)
 			} else {
-				k, _ = c.Next()
+				k, v = c.Next()
 			}
 			id, ok := bytes.CutPrefix(k, prefix)
 			if !ok {
 				break
 			}
-			var r record
-			if err := json.Unmarshal(records.Get(id), &r); err != nil {
-				return nil, fmt.Errorf("read advisory %s: %w", id, err)
+			found, err := applies(id, v, records, p)
+			if err != nil {
+				return nil, err
 			}
-			out = append(out, r.about(p, name)...)
+			out = append(out, found...)
 		}
 	}
 	return out, nil
 }
 
-// about returns what a record says about a package that it knows by a name: one vulnerability for each CVE that the record is about, or one with its own name.
-func (r record) about(p installed, name string) []reconcile.Vulnerability {
-	hit, fixed, severity := false, []string{}, reconcile.Unknown
-	for _, a := range r.Affected {
-		if a.Package.Ecosystem != p.Ecosystem || a.Package.Name != name {
-			continue
-		}
-		if yes, fixes := a.affects(p.version, p.Ecosystem); yes {
-			hit, fixed, severity = true, append(fixed, fixes...), worse(severity, severityOf(r, a))
-		}
+// applies returns what a record says about a package: one vulnerability for each CVE that the record is about, or one with its own name.
+func applies(id, value []byte, records *bbolt.Bucket, p installed) ([]reconcile.Vulnerability, error) {
+	var e entry
+	if err := json.Unmarshal(value, &e); err != nil {
+		return nil, fmt.Errorf("read advisory %s: %w", id, err)
 	}
+	hit, fixed, severity := e.affects(p)
 	if !hit {
-		return nil
+		return nil, nil
 	}
+	var a advisory
+	switch b := records.Get(id); {
+	case b == nil: // withdrawn
+		return nil, nil
+	case json.Unmarshal(b, &a) != nil:
+		return nil, fmt.Errorf("read advisory %s: it is damaged", id)
+	case a.Modified.UnixNano() != e.Modified:
+		return nil, nil
+	}
+	return a.about(p, fixed, severity), nil
+}
+
+// affects tells whether a package is affected, where that is fixed, and how bad it is.
+func (e entry) affects(p installed) (hit bool, fixed []string, severity reconcile.Severity) {
+	severity = reconcile.Unknown
+	for _, v := range e.Affected {
+		if yes, fixes := v.affects(p.version, p.Ecosystem); yes {
+			hit, fixed, severity = true, append(fixed, fixes...), worse(severity, v.Severity)
+		}
+	}
+	return hit, fixed, severity
+}
+
+func (a advisory) about(p installed, fixed []string, severity reconcile.Severity) []reconcile.Vulnerability {
 	var out []reconcile.Vulnerability
-	ids, aliases := r.names()
+	ids, aliases := a.names()
 	for _, id := range ids {
 		out = append(out, reconcile.Vulnerability{ID: id, Aliases: aliases, Package: p.Package, Severity: severity,
-			FixedIn: sortedSet(fixed), Published: r.Published.UTC(), Summary: r.Summary})
+			FixedIn: sortedSet(fixed), Published: a.Published.UTC(), Summary: a.Summary})
 	}
 	return out
 }
 
 // names returns the canonical names of what a record is about and its other names. A record about several CVEs, as distributions
 // write them, is several vulnerabilities.
-func (r record) names() (ids, aliases []string) {
+func (r advisory) names() (ids, aliases []string) {
 	for _, id := range append(append([]string{r.ID}, r.Aliases...), r.Upstream...) {
 		if strings.HasPrefix(id, "CVE-") {
 			ids = append(ids, id)
@@ -148,7 +168,7 @@ func sortedSet(s []string) []string {
 }
 
 // affects tells whether a version is affected, and where it is fixed. What can't be compared counts as affected.
-func (a affected) affects(version, ecosystem string) (bool, []string) {
+func (a versions) affects(version, ecosystem string) (bool, []string) {
 	hit := slices.ContainsFunc(a.Versions, func(v string) bool {
 		return strings.TrimPrefix(v, "v") == strings.TrimPrefix(version, "v")
 	})

@@ -17,36 +17,36 @@ func TestVersionsInRanges(t *testing.T) {
 		func(v string) event { return event{LastAffected: v} }, func(v string) event { return event{Limit: v} }
 	tests := []struct {
 		eco, version string
-		a            affected
+		a            versions
 		want         bool
 		fixes        []string
 	}{
-		{"npm", "1.0.0", affected{Ranges: r(in("0"), fix("1.2.3"))}, true, []string{"1.2.3"}},
-		{"npm", "1.2.3", affected{Ranges: r(in("0"), fix("1.2.3"))}, false, nil},
-		{"npm", "1.2.3-rc.1", affected{Ranges: r(in("0"), fix("1.2.3"))}, true, []string{"1.2.3"}},
-		{"npm", "0.9.0", affected{Ranges: r(in("1.0.0"), fix("1.2.3"))}, false, nil},
-		{"npm", "1.0.0", affected{Ranges: r(in("1.0.0"), last("1.0.0"))}, true, nil},
-		{"npm", "1.0.1", affected{Ranges: r(in("1.0.0"), last("1.0.0"))}, false, nil},
-		{"npm", "9.0.0", affected{Ranges: r(in("0"))}, true, nil},
-		{"npm", "9.0.0", affected{Ranges: r(in("0"), lim("*"))}, true, nil},
-		{"npm", "9.0.0", affected{Ranges: r(in("0"), lim("2.0.0"))}, false, nil},
-		{"npm", "2.1.0", affected{Ranges: r(in("0"), fix("1.0.0"), in("2.0.0"), fix("2.2.0"))}, true, []string{"2.2.0"}},
-		{"npm", "2.1.0", affected{Ranges: r(fix("2.2.0"), in("2.0.0"), fix("1.0.0"), in("0"))}, true, []string{"2.2.0"}},
-		{"npm", "1.5.0", affected{Ranges: r(in("0"), fix("1.0.0"), in("2.0.0"), fix("2.2.0"))}, false, nil},
-		{"npm", "1.5.0", affected{Versions: []string{"1.4.0", "1.5.0"}}, true, nil},
-		{"npm", "1.5.1", affected{Versions: []string{"1.4.0", "1.5.0"}}, false, nil},
-		{"Go", "1.5.0", affected{Versions: []string{"v1.5.0"}}, true, nil},
-		{"npm", "", affected{Ranges: r(in("0"), fix("1.0.0"))}, true, []string{"1.0.0"}},
-		{"Debian:12", "1:1.2.13.dfsg-1", affected{Ranges: r(in("0"))}, true, nil},
-		{"Debian:12", "3.0.20-1~deb12u2", affected{Ranges: r(in("0"), fix("3.0.22-1~deb12u1"))}, true, []string{"3.0.22-1~deb12u1"}},
-		{"Debian:12", "3.0.22-1", affected{Ranges: r(in("0"), fix("3.0.22-1~deb12u1"))}, false, nil},
-		{"Alpine:v3.20", "3.3.2-r0", affected{Ranges: r(in("0"), fix("3.3.2-r1"))}, true, []string{"3.3.2-r1"}},
-		{"Red Hat:enterprise_linux:9", "1:3.0.7-24.el9", affected{Ranges: r(in("0"), fix("1:3.0.7-25.el9"))}, true, []string{"1:3.0.7-25.el9"}},
-		{"PyPI", "3.0", affected{Ranges: r(in("0"), fix("3.0.post1"))}, true, []string{"3.0.post1"}},
+		{"npm", "1.0.0", versions{Ranges: r(in("0"), fix("1.2.3"))}, true, []string{"1.2.3"}},
+		{"npm", "1.2.3", versions{Ranges: r(in("0"), fix("1.2.3"))}, false, nil},
+		{"npm", "1.2.3-rc.1", versions{Ranges: r(in("0"), fix("1.2.3"))}, true, []string{"1.2.3"}},
+		{"npm", "0.9.0", versions{Ranges: r(in("1.0.0"), fix("1.2.3"))}, false, nil},
+		{"npm", "1.0.0", versions{Ranges: r(in("1.0.0"), last("1.0.0"))}, true, nil},
+		{"npm", "1.0.1", versions{Ranges: r(in("1.0.0"), last("1.0.0"))}, false, nil},
+		{"npm", "9.0.0", versions{Ranges: r(in("0"))}, true, nil},
+		{"npm", "9.0.0", versions{Ranges: r(in("0"), lim("*"))}, true, nil},
+		{"npm", "9.0.0", versions{Ranges: r(in("0"), lim("2.0.0"))}, false, nil},
+		{"npm", "2.1.0", versions{Ranges: r(in("0"), fix("1.0.0"), in("2.0.0"), fix("2.2.0"))}, true, []string{"2.2.0"}},
+		{"npm", "2.1.0", versions{Ranges: r(fix("2.2.0"), in("2.0.0"), fix("1.0.0"), in("0"))}, true, []string{"2.2.0"}},
+		{"npm", "1.5.0", versions{Ranges: r(in("0"), fix("1.0.0"), in("2.0.0"), fix("2.2.0"))}, false, nil},
+		{"npm", "1.5.0", versions{Versions: []string{"1.4.0", "1.5.0"}}, true, nil},
+		{"npm", "1.5.1", versions{Versions: []string{"1.4.0", "1.5.0"}}, false, nil},
+		{"Go", "1.5.0", versions{Versions: []string{"v1.5.0"}}, true, nil},
+		{"npm", "", versions{Ranges: r(in("0"), fix("1.0.0"))}, true, []string{"1.0.0"}},
+		{"Debian:12", "1:1.2.13.dfsg-1", versions{Ranges: r(in("0"))}, true, nil},
+		{"Debian:12", "3.0.20-1~deb12u2", versions{Ranges: r(in("0"), fix("3.0.22-1~deb12u1"))}, true, []string{"3.0.22-1~deb12u1"}},
+		{"Debian:12", "3.0.22-1", versions{Ranges: r(in("0"), fix("3.0.22-1~deb12u1"))}, false, nil},
+		{"Alpine:v3.20", "3.3.2-r0", versions{Ranges: r(in("0"), fix("3.3.2-r1"))}, true, []string{"3.3.2-r1"}},
+		{"Red Hat:enterprise_linux:9", "1:3.0.7-24.el9", versions{Ranges: r(in("0"), fix("1:3.0.7-25.el9"))}, true, []string{"1:3.0.7-25.el9"}},
+		{"PyPI", "3.0", versions{Ranges: r(in("0"), fix("3.0.post1"))}, true, []string{"3.0.post1"}},
 		// what can't be compared counts as affected
-		{"Debian:12", "nonsense:1", affected{Ranges: r(in("0"), fix("1.0"))}, true, []string{"1.0"}},
-		{"Debian:12", "2.0", affected{Ranges: r(in("0"), fix("x:1.0"))}, true, []string{"x:1.0"}},
-		{"Plan 9", "2.0", affected{Ranges: r(in("0"), fix("1.0"))}, true, []string{"1.0"}},
+		{"Debian:12", "nonsense:1", versions{Ranges: r(in("0"), fix("1.0"))}, true, []string{"1.0"}},
+		{"Debian:12", "2.0", versions{Ranges: r(in("0"), fix("x:1.0"))}, true, []string{"x:1.0"}},
+		{"Plan 9", "2.0", versions{Ranges: r(in("0"), fix("1.0"))}, true, []string{"1.0"}},
 	}
 	for _, test := range tests {
 		hit, fixes := test.a.affects(test.version, test.eco)

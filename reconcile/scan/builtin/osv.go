@@ -8,25 +8,43 @@ import (
 	"strings"
 	"time"
 
+	"github.com/assay-oci/assay/reconcile"
 	"github.com/google/osv-scalibr/semantic"
 	"github.com/ossf/osv-schema/bindings/go/osvconstants"
 )
 
 // A record is the part that we use of an advisory in OSV's format: https://ossf.github.io/osv-schema/, version 1.7.
 type record struct {
-	ID        string     `json:"id"`
-	Modified  time.Time  `json:"modified"`
-	Published time.Time  `json:"published,omitzero"`
+	advisory
 	Withdrawn *time.Time `json:"withdrawn,omitempty"`
-	Aliases   []string   `json:"aliases,omitempty"`
-	Upstream  []string   `json:"upstream,omitempty"` // what a distribution's advisory is about
-	Summary   string     `json:"summary,omitempty"`
 	Details   string     `json:"details,omitempty"`
 	Severity  []score    `json:"severity,omitempty"`
 	Affected  []affected `json:"affected,omitempty"`
 	Database  struct {
 		Severity any `json:"severity,omitempty"` // GitHub's is a word; other databases put other things here
 	} `json:"database_specific,omitzero"`
+}
+
+// An advisory is what a record says of the vulnerability itself. It is kept once.
+type advisory struct {
+	ID        string    `json:"id"`
+	Modified  time.Time `json:"modified"`
+	Published time.Time `json:"published,omitzero"`
+	Aliases   []string  `json:"aliases,omitempty"`
+	Upstream  []string  `json:"upstream,omitempty"` // what a distribution's advisory is about
+	Summary   string    `json:"summary,omitempty"`
+}
+
+// An entry is what a record says about one package. It is kept where that package is looked up, so that an advisory is read only if it applies.
+type entry struct {
+	Modified int64      `json:"m"` // the record's, in nanoseconds; an entry of a record that was replaced by a newer one doesn't count
+	Affected []versions `json:"a"`
+}
+
+type versions struct {
+	Severity reconcile.Severity `json:"s,omitempty"`
+	Ranges   []span             `json:"r,omitempty"`
+	Versions []string           `json:"v,omitempty"`
 }
 
 type score struct {
