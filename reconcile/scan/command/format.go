@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/scan/external"
 )
 
 // Schema is the version of the format that a program prints. Its description is in reconcile/scan/README.md.
@@ -26,7 +27,16 @@ type document struct {
 	Ecosystems      []string                  `json:"ecosystems"`
 	Packages        *int                      `json:"packages"`
 	Vulnerabilities []reconcile.Vulnerability `json:"vulnerabilities"`
+	Malware         []reconcile.Malware       `json:"malware"`
+	MalwareChecked  bool                      `json:"malware_checked"`
+	Support         *reconcile.Support        `json:"support"`
+	Inventory       *inventory                `json:"inventory"`
 	NoVerdict       string                    `json:"no_verdict"`
+}
+
+// An inventory lists what is installed.
+type inventory struct {
+	Packages []reconcile.Package `json:"packages"`
 }
 
 // Parse reads what a program printed. A field that isn't known is an error, as is one that is missing: either may mean that something was
@@ -53,7 +63,10 @@ func Parse(b []byte) (reconcile.Scan, error) {
 	case out.Packages == 0:
 		out.NoVerdict = "it saw no packages"
 	default:
-		out.Vulnerabilities = d.Vulnerabilities
+		out.Vulnerabilities, out.Malware, out.MalwareChecked, out.Support = d.Vulnerabilities, d.Malware, d.MalwareChecked, d.Support
+		if d.Inventory != nil {
+			out.Inventory = &reconcile.Inventory{Version: d.Version, Distribution: d.Distribution, Packages: external.Sorted(d.Inventory.Packages)}
+		}
 	}
 	return out, nil
 }
@@ -89,19 +102,73 @@ func (d document) check() error {
 			return fmt.Errorf("vulnerability %d: %w", i+1, err)
 		}
 	}
+	if err := d.checkMalware(); err != nil {
+		return err
+	}
+	if d.Support != nil && d.Support.Until.IsZero() && !d.Support.Ended {
+		return errors.New("support says nothing: give until, or ended")
+	}
+	return d.checkInventory()
+}
+
+// checkMalware: what was found without looking was not found by this program.
+func (d document) checkMalware() error {
+	if len(d.Malware) > 0 && !d.MalwareChecked {
+		return errors.New("it found malware, but malware_checked is not true")
+	}
+	if len(d.Malware) > maxVulnerabilities {
+		return fmt.Errorf("it names more than %d pieces of malware", maxVulnerabilities)
+	}
+	for i, m := range d.Malware {
+		if !identifier(m.ID) {
+			return fmt.Errorf("malware %d: %w", i+1, errNoID)
+		}
+	}
+	return nil
+}
+
+func (d document) checkInventory() error {
+	if d.Inventory == nil {
+		return nil
+	}
+	if n := len(d.Inventory.Packages); n != *d.Packages {
+		return fmt.Errorf("its inventory has %d packages, but packages says %d", n, *d.Packages)
+	}
+	if len(d.Inventory.Packages) > external.MaxItems {
+		return fmt.Errorf("its inventory has more than %d packages", external.MaxItems)
+	}
+	for i, p := range d.Inventory.Packages {
+		if err := checkPackage(p, ""); err != nil {
+			return fmt.Errorf("inventory: package %d: %w", i+1, err)
+		}
+	}
 	return nil
 }
 
 func missing(field string) error { return fmt.Errorf("%q is missing", field) }
 
-func checkVulnerability(v reconcile.Vulnerability) error {
+var errNoID = errors.New(`"id" is missing, or no identifier`)
+
+func identifier(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func checkPackage(p reconcile.Package, prefix string) error {
 	switch {
-	case v.ID == "" || strings.ContainsFunc(v.ID, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return errors.New(`"id" is missing, or no identifier`)
-	case v.Package.Name == "":
-		return missing("package.name")
-	case v.Package.Version == "":
-		return missing("package.version")
+	case p.Name == "":
+		return missing(prefix + "name")
+	case p.Version == "":
+		return missing(prefix + "version")
+	}
+	return nil
+}
+
+func checkVulnerability(v reconcile.Vulnerability) error {
+	if !identifier(v.ID) {
+		return errNoID
+	}
+	if err := checkPackage(v.Package, "package."); err != nil {
+		return err
 	}
 	switch v.Severity {
 	case reconcile.Unknown, reconcile.Negligible, reconcile.Low, reconcile.Medium, reconcile.High, reconcile.Critical:

@@ -104,6 +104,11 @@ func (p *Program) Run(ctx context.Context, j Job) (Result, error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
+	for _, path := range j.Read {
+		if !filepath.IsAbs(path) || filepath.Clean(path) == "/" {
+			return Result{}, fmt.Errorf("a program can't be given %q to read: it needs an absolute path below the root", path)
+		}
+	}
 	if lack := Missing(); lack != "" && p.o.Required {
 		return Result{}, Failf("it may only run confined, and this system doesn't give it %s", lack)
 	}

@@ -269,6 +269,11 @@ func TestProgramSeesNoFilesOfOthers(t *testing.T) {
 		_, err = run(t, Options{}, Job{}, "read", path)
 		refused(t, err, "can't read")
 	}
+	for _, path := range []string{"/", "relative", ""} {
+		if _, err := run(t, Options{}, Job{Read: []string{path}}, "print", "x"); err == nil {
+			t.Errorf("%q was shown", path)
+		}
+	}
 	for _, path := range []string{"/usr/x", "/x", "/tmp/x"} {
 		_, err = run(t, Options{}, Job{}, "write", path)
 		refused(t, err, "can't write")
