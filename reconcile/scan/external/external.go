@@ -4,9 +4,11 @@ package external
 
 import (
 	"context"
+	"debug/buildinfo"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -148,3 +150,51 @@ func One(ctx context.Context, l reconcile.Layout) error {
 	}
 	return nil
 }
+
+var versionLike = regexp.MustCompile(`^v?[0-9][0-9A-Za-z.+-]{0,63}$`)
+
+// ProgramVersion returns the version that a program says it has or, where it was built without being told, the one that the compiler wrote into
+// its file.
+func ProgramVersion(said, path string) string {
+	if versionLike.MatchString(said) {
+		return strings.TrimPrefix(said, "v")
+	}
+	if info, err := buildinfo.ReadFile(path); err == nil && versionLike.MatchString(info.Main.Version) {
+		return strings.TrimPrefix(info.Main.Version, "v")
+	}
+	return "unknown"
+}
+
+// License makes one SPDX expression of the licences that a package's files name: all of them bind. Words that are none of SPDX's own become
+// references (SPDX specification v2.3, annex D).
+func License(names []string) string {
+	var out []string
+	for _, n := range names {
+		n = strings.TrimSpace(n)
+		if n == "" || len(n) > maxLicense {
+			continue
+		}
+		switch {
+		case expression.MatchString(n):
+			n = "(" + n + ")"
+		case !licenseID.MatchString(n):
+			n = "LicenseRef-" + strings.Trim(notInID.ReplaceAllString(n, "-"), "-")
+		}
+		if !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	if len(out) == 1 {
+		return strings.TrimSuffix(strings.TrimPrefix(out[0], "("), ")")
+	}
+	return strings.Join(out, " AND ")
+}
+
+const maxLicense = 200 // bytes
+
+var (
+	licenseID  = regexp.MustCompile(`^[A-Za-z0-9.-]+\+?$`)
+	notInID    = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
+	expression = regexp.MustCompile(`^[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)+$`)
+)
