@@ -25,6 +25,7 @@ func (t *tree) check() {
 	t.checkUnseen()
 	t.checkScopes()
 	t.checkPlaces()
+	t.checkScanners()
 	t.checkRegistries()
 	t.checkNames()
 }
@@ -76,6 +77,54 @@ func (t *tree) scopeOf(folder string) string {
 	for _, f := range enclosing(folder) {
 		if t.scopes[f] != nil {
 			out = f
+		}
+	}
+	return out
+}
+
+// knownScanners are those that need no command.
+var knownScanners = []string{builtin, "grype", "osv-scanner", "trivy"}
+
+// checkScanners sees that each scanner can be run, and that no attribute is without effect.
+func (t *tree) checkScanners() {
+	for _, x := range t.scanners {
+		wrong := func(attr, summary, format string, args ...any) {
+			t.unsound("", mistake(x.attr(attr), summary, format, args...))
+		}
+		own := x.label == builtin
+		if own {
+			for _, attr := range x.ofPrograms() {
+				wrong(attr, "Part of Assay", "The scanner %q is part of Assay and not another program: remove %s, or give the scanner another name.", builtin, attr)
+			}
+		}
+		if a := x.Checksum.Algorithm(); a != "" && a != "sha256" {
+			wrong("checksum", "Unknown checksum", "Programs are compared by their sha256 checksum, not by %s.", clip(a))
+		}
+		switch {
+		case own || x.bad() || x.label == "":
+		case x.Command != nil && len(x.Command) == 0:
+			wrong("command", "No command", "The list is empty. Name a program and its arguments.")
+		case x.Command != nil && x.Program != "":
+			wrong("program", "Two programs", "The command names the program already; remove one of them.")
+		case x.Command == nil && !slices.Contains(knownScanners, x.label):
+			t.unsound("", mistake(x.labelRange(), "Unknown scanner", "Assay knows no scanner %q; it knows %s.%s Another one needs a command that prints the documented JSON.", clip(x.label),
+				oneOf(knownScanners), t.hint(x.label, knownScanners)))
+		}
+	}
+}
+
+// ofPrograms lists the attributes of a scanner that only another program can have.
+func (x *scannerBlock) ofPrograms() []string {
+	var out []string
+	for _, a := range []struct {
+		name string
+		set  bool
+	}{
+		{"command", x.Command != nil}, {"program", x.Program != ""}, {"version", x.Version != ""}, {"checksum", !x.Checksum.IsZero()}, {"database", x.Database != ""},
+		{"timeout", x.Timeout != 0}, {"memory", x.Memory != 0}, {"confined", x.Confined},
+	} {
+		if a.set {
+			out = append(out, a.name)
 		}
 	}
 	return out

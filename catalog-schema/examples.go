@@ -19,8 +19,21 @@ registry "prod" {
   }
 }
 `
-	exampleScanner = `scanner "trivy" {
-  timeout = "10m"
+	exampleScanner = `scanner "builtin" {}
+
+scanner "trivy" {
+  program  = "/usr/local/bin/trivy"
+  version  = "0.70.0"
+  checksum = "sha256:8f14e45fceea167a5a36dedd4bea2543f6f8b8c1f0a3f1e2d4c5b6a798081726"
+  database = "/var/lib/trivy"
+  max_age  = "24h"
+  timeout  = "5m"
+  memory   = "2GiB"
+  confined = true
+}
+
+scanner "acme" {
+  command = ["/opt/acme/scan", "--db={database}", "{layout}"]
 }
 `
 	exampleSigner = `signer "main" {

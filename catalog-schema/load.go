@@ -154,7 +154,8 @@ func (l *loader) organization() {
 	}
 	for _, x := range l.base.scanners {
 		if !x.bad() {
-			d.Scanners = append(d.Scanners, reconcile.ScannerSpec{Name: x.label, Command: x.Command, Timeout: x.Timeout, Origin: origin(x.def())})
+			d.Scanners = append(d.Scanners, reconcile.ScannerSpec{Name: x.label, Command: x.Command, Program: x.Program, Version: x.Version, Checksum: x.Checksum,
+				Database: x.Database, MaxAge: x.MaxAge, Timeout: x.Timeout, Memory: int64(x.Memory), Confined: x.Confined, Origin: origin(x.def())})
 		}
 	}
 	for _, x := range l.base.signers {

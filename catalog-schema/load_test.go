@@ -133,7 +133,11 @@ func describe(d reconcile.Desired) string {
 		b.WriteByte('\n')
 	}
 	for _, s := range d.Scanners {
-		fmt.Fprintf(&b, "scanner %s %q %s\n", s.Name, s.Command, s.Timeout)
+		fmt.Fprintf(&b, "scanner %s %q %s", s.Name, s.Command, s.Timeout)
+		if s.Program != "" || s.Confined {
+			fmt.Fprintf(&b, ", program %s version %q %s, database %s of at most %s, memory %d, confined %v", s.Program, s.Version, s.Checksum.Short(), s.Database, s.MaxAge, s.Memory, s.Confined)
+		}
+		b.WriteString("\n")
 	}
 	for _, s := range d.Signers {
 		fmt.Fprintf(&b, "signer %s %s %s\n", s.Name, s.Key, s.Formats)

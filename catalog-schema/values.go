@@ -26,6 +26,7 @@ type (
 	justification string // OpenVEX's
 	signerFormat  string
 	publicKey     string // PEM
+	byteSize      int64
 )
 
 // levels, from the widest to the narrowest.
@@ -61,6 +62,7 @@ func init() {
 		reflect.TypeFor[bool]():             {"bool", parseBool},
 		reflect.TypeFor[int]():              {"whole number", parseInt},
 		reflect.TypeFor[time.Duration]():    {"duration, as \"72h\" or \"7d\"", fromString(ParseDuration)},
+		reflect.TypeFor[byteSize]():         {"size, as \"512MiB\" or \"4GiB\"", fromString(parseSize)},
 		reflect.TypeFor[date]():             {"date, as \"2027-05-01\"", fromString(parseDate)},
 		reflect.TypeFor[level]():            {"one of " + oneOf(levels), fromString(enum[level]("level", levels))},
 		reflect.TypeFor[justification]():    {"one of OpenVEX's " + oneOf(justifications), fromString(enum[justification]("justification", justifications))},
@@ -136,6 +138,21 @@ func enum[T ~string](what string, known []string) func(string) (T, error) {
 		}
 		return "", fmt.Errorf("%q is no %s; known are %s.%s", clip(s), what, oneOf(known), nearest(s, known))
 	}
+}
+
+// parseSize parses whole numbers of MiB and GiB: less than a MiB bounds nothing that could still run.
+func parseSize(s string) (byteSize, error) {
+	bad := fmt.Errorf("%q is no size; write mebibytes or gibibytes, as in \"512MiB\" or \"4GiB\"", clip(s))
+	for unit, bytes := range map[string]int64{"MiB": 1 << 20, "GiB": 1 << 30} {
+		if number, ok := strings.CutSuffix(s, unit); ok {
+			n, err := strconv.ParseInt(number, 10, 64)
+			if err != nil || n <= 0 || n > 1_000_000 {
+				return 0, bad
+			}
+			return byteSize(n * bytes), nil
+		}
+	}
+	return 0, bad
 }
 
 // ParseDuration parses Go's durations and whole days, as in "7d". It refuses negative ones.

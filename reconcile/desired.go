@@ -95,6 +95,7 @@ type ScannerSpec struct {
 	MaxAge   time.Duration // how old its database may be; zero: the scanner's default
 	Timeout  time.Duration
 	Memory   int64 // bytes that it may use; zero: the adapter's default
+	Confined bool  // whether it gives no verdict where the system can't confine it entirely
 	Origin   Origin
 }
 

@@ -18,7 +18,12 @@ import (
 	"github.com/assay-oci/assay/reconcile/registry"
 	"github.com/assay-oci/assay/reconcile/scan/builtin"
 	"github.com/assay-oci/assay/reconcile/scan/command"
+	"github.com/assay-oci/assay/reconcile/scan/external"
+	"github.com/assay-oci/assay/reconcile/scan/grype"
+	"github.com/assay-oci/assay/reconcile/scan/osvscanner"
+	"github.com/assay-oci/assay/reconcile/scan/program"
 	"github.com/assay-oci/assay/reconcile/scan/stage"
+	"github.com/assay-oci/assay/reconcile/scan/trivy"
 	"github.com/assay-oci/assay/reconcile/sign"
 	"github.com/assay-oci/assay/reconcile/source"
 )
@@ -157,23 +162,41 @@ func (a *assembly) effects(ctx context.Context) (reconcile.Effects, error) {
 	return e, nil
 }
 
+// scanners builds those of the catalog, and says what the system can't take away from other people's programs.
 func (a *assembly) scanners() (map[string]reconcile.Scanner, error) {
 	out := map[string]reconcile.Scanner{}
+	programs := false
 	for _, spec := range a.desired.Scanners {
-		if len(spec.Command) > 0 {
-			s, err := command.New(command.Options{Name: spec.Name, Command: spec.Command, Timeout: spec.Timeout})
-			if err != nil {
-				return nil, err
-			}
-			out[spec.Name] = s
-			continue
+		s, err := a.scanner(spec)
+		if err != nil {
+			return nil, err
 		}
-		if spec.Name != "builtin" {
-			return nil, fmt.Errorf("scanner %q has no command, and is not %q; write command = [\"program\", \"{layout}\"]", spec.Name, "builtin")
-		}
-		out[spec.Name] = builtin.New(builtin.Options{Dir: advisoryFolder(a.cache), Hint: "run `assay db update`"})
+		out[spec.Name], programs = s, programs || spec.Name != "builtin"
+	}
+	if lack := program.Missing(); programs && lack != "" {
+		fmt.Fprintf(a.io.err, "assay: this system doesn't give scanners %s; confined = true in the catalog makes that no verdict\n", lack)
 	}
 	return out, nil
+}
+
+func (a *assembly) scanner(spec reconcile.ScannerSpec) (reconcile.Scanner, error) {
+	if len(spec.Command) > 0 {
+		return command.New(command.Options{Name: spec.Name, Command: spec.Command, Version: spec.Version, Checksum: spec.Checksum, Database: spec.Database, MaxAge: spec.MaxAge,
+			Timeout: spec.Timeout, Memory: spec.Memory, Required: spec.Confined})
+	}
+	o := external.Options{Name: spec.Name, Program: spec.Program, Version: spec.Version, Checksum: spec.Checksum, Database: spec.Database, MaxAge: spec.MaxAge,
+		Timeout: spec.Timeout, Memory: spec.Memory, Required: spec.Confined}
+	switch spec.Name {
+	case "builtin":
+		return builtin.New(builtin.Options{Dir: advisoryFolder(a.cache), MaxAge: spec.MaxAge, Hint: "run `assay db update`"}), nil
+	case "trivy":
+		return trivy.New(o)
+	case "grype":
+		return grype.New(o)
+	case "osv-scanner":
+		return osvscanner.New(o)
+	}
+	return nil, fmt.Errorf("scanner %q has no command, and is not one that this version knows; write command = [\"program\", \"{layout}\"]", spec.Name)
 }
 
 func advisoryFolder(cache string) string { return filepath.Join(cache, "advisories") }

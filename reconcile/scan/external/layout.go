@@ -56,7 +56,7 @@ func blob(l reconcile.Layout, digest string) (string, reconcile.Digest, error) {
 	if err != nil {
 		return "", d, err
 	}
-	return filepath.Join(l.Dir, "blobs", "sha256", d.Hex()), d, nil
+	return filepath.Join(l.Dir, "blobs", d.Algorithm(), d.Hex()), d, nil
 }
 
 // DockerArchive writes a layout's image as `docker save` does, for scanners that read no layouts. Layers go into it as they are, so it is as
