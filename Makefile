@@ -24,6 +24,25 @@ demo: build ## Show the whole way on this machine (DEMO=--keep leaves the regist
 test: ## Run all tests
 	@./test/run
 
+TOOLS := .cache/tools
+
+.PHONY: test-scanners
+test-scanners: $(TOOLS)/trivy $(TOOLS)/grype $(TOOLS)/mkgrypedb $(TOOLS)/osv-scanner ## Test with the real trivy, grype and osv-scanner; builds them first (half an hour, once)
+	$(GO) test -tags scanners -count 1 -timeout 30m ./test/scanners
+
+# Each has a module of its own, so that it is built with what its makers tested it with, and ours stays small.
+$(TOOLS)/trivy: test/scanners/tools/trivy/go.mod
+	cd $(<D) && GOEXPERIMENT=jsonv2 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/aquasecurity/trivy/cmd/trivy
+
+$(TOOLS)/grype: test/scanners/tools/grype/go.mod
+	cd $(<D) && $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/anchore/grype/cmd/grype
+
+$(TOOLS)/mkgrypedb: test/scanners/tools/grype/go.mod test/scanners/tools/grype/mkdb/main.go
+	cd $(<D) && $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ ./mkdb
+
+$(TOOLS)/osv-scanner: test/scanners/tools/osv-scanner/go.mod
+	cd $(<D) && $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/google/osv-scanner/v2/cmd/osv-scanner
+
 .PHONY: race
 race: ## Run all tests with the race detector
 	$(GO) test -race ./...

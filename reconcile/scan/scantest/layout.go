@@ -132,3 +132,26 @@ func write(t testing.TB, path string, b []byte) {
 		t.Fatal(err)
 	}
 }
+
+// diffIDs reads back what an image claims its layers to be.
+func diffIDs(t testing.TB, l reconcile.Layout) []string {
+	t.Helper()
+	var manifest struct{ Config struct{ Digest string } }
+	var config struct {
+		RootFS struct {
+			DiffIDs []string `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	read := func(digest string, into any) {
+		b, err := os.ReadFile(filepath.Join(l.Dir, "blobs", "sha256", digest[len("sha256:"):]))
+		if err == nil {
+			err = json.Unmarshal(b, into)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	read(l.Manifest.String(), &manifest)
+	read(manifest.Config.Digest, &config)
+	return config.RootFS.DiffIDs
+}
