@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,8 @@ func TestRecord(t *testing.T) {
 	each("grype", func(r recorder, l reconcile.Layout) { r.grype(l, grypeDatabase(r.t)) })
 }
 
+var temporary = regexp.MustCompile(regexp.QuoteMeta(os.TempDir()) + `/[^ /"]+/[0-9]+`)
+
 // A recorder runs the real scanners as the adapters do, and keeps what they print.
 type recorder struct {
 	t                  *testing.T
@@ -168,7 +171,7 @@ func (r recorder) run(adapter, command string, env []string, args ...string) []b
 func (r recorder) keep(adapter, command string, stdout, stderr []byte, state *os.ProcessState) {
 	r.t.Helper()
 	clean := func(b []byte) []byte {
-		return bytes.ReplaceAll(bytes.ReplaceAll(b, []byte(r.layout), []byte("/layout")), []byte(r.dir), []byte("/work-folder"))
+		return temporary.ReplaceAll(bytes.ReplaceAll(b, []byte(r.layout), []byte("/layout")), []byte("/folder"))
 	}
 	folder := filepath.Join("..", "..", "reconcile", "scan", adapter, "testdata", "recorded")
 	name := filepath.Join(folder, r.image+"."+command)
