@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -48,6 +49,7 @@ type assembly struct {
 	cache    string
 	source   *source.Source
 	desired  reconcile.Desired
+	rules    []reconcile.Bound // that judge the image of a scan
 	reader   *registry.Reader
 	stage    *stage.Stage // nil if nothing is staged
 	keys     map[string]sign.PublicKey
@@ -136,6 +138,67 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 	}
 	s.Records = sign.NewVerifier(a.keys, a.reader)
 	return s, observed, nil
+}
+
+// openScan reads the catalog that an image is to be judged by; without one, there is the built-in scanner and no policy.
+func openScan(ctx context.Context, io stdio, o scanOptions) (*assembly, error) {
+	cache, err := o.folder()
+	if err != nil {
+		return nil, err
+	}
+	a := &assembly{options: o.runOptions, cache: cache, progress: newProgress(io.err), io: io}
+	a.desired.Scanners = []reconcile.ScannerSpec{{Name: "builtin"}}
+	if !o.policy {
+		return a, nil
+	}
+	if a.source, err = openSource(ctx, o.catalogOptions, cache); err != nil {
+		return nil, err
+	}
+	desired, rules, diags := catalog.LoadScope(a.source.FS(), o.scope, catalog.Options{Now: time.Now(), Commit: a.source.Commit(), Rules: ruleDecoders()})
+	if err := diags.Print(io.err, 0, coloured(io.err)); err != nil {
+		return nil, fmt.Errorf("print mistakes: %w", err)
+	}
+	if diags.HasErrors() {
+		return nil, errors.New("the catalog has mistakes, so its policy can't judge")
+	}
+	if len(desired.Scanners) == 0 {
+		desired.Scanners = a.desired.Scanners
+	}
+	a.desired, a.rules = desired, rules
+	return a, nil
+}
+
+// examiner builds what stages and scans one image, which lies in a registry or in a layout.
+func (a *assembly) examiner(ctx context.Context, name string) (reconcile.Image, reconcile.Sensors, error) {
+	var s reconcile.Sensors
+	image, err := a.locate(ctx, name)
+	if err != nil {
+		return image, s, err
+	}
+	if a.stage, err = stage.New(stage.Options{Dir: filepath.Join(a.cache, "stage"), Budget: int64(a.options.stage)}, stageSource{a.reader}); err != nil {
+		return image, s, fmt.Errorf("%w (--cache names the folder)", err)
+	}
+	s = reconcile.Sensors{Content: a.reader, Stage: a.stage, Asking: a.progress.asking}
+	s.Scanners, err = a.scanners()
+	return image, s, err
+}
+
+// locate opens what holds an image: a layout's folder, with "@" and a digest where it holds several, or a registry.
+func (a *assembly) locate(ctx context.Context, name string) (image reconcile.Image, err error) {
+	o := registry.Options{CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure}
+	dir, digest, _ := strings.Cut(name, "@")
+	if !isLayout(dir) {
+		a.reader = registry.NewReader(o)
+		return resolve(ctx, a.reader, name)
+	}
+	var d reconcile.Digest
+	if digest != "" {
+		if d, err = reconcile.ParseDigest(digest); err != nil {
+			return image, err
+		}
+	}
+	a.reader, image, err = registry.OpenLayout(dir, d, o)
+	return image, err
 }
 
 // readers builds what reads registries and verifies records, and neither stages nor scans.

@@ -58,7 +58,7 @@ const (
 	maxDepth     = 4         // indexes within indexes
 	maxManifests = 1_000     // manifests of one image
 	maxBlobSize  = 1 << 40   // bytes of one blob
-	maxRecord    = 1 << 20   // bytes of a record's payload
+	maxRecord    = 32 << 20  // bytes of a record's payload: the inventory of a large image
 	maxRecords   = 256       // records about one image
 )
 
