@@ -56,6 +56,25 @@ type Verifier interface {
 	Records(context.Context, Image) ([]Record, error)
 }
 
+// Witness reads what others signed about an image where it comes from, and verifies it as one trust demands. An error means unknown, never that there
+// is nothing.
+type Witness interface {
+	Proofs(context.Context, Image, Trust) ([]Proof, error)
+}
+
+// Reviewer asks the forge how the catalog's entry of a version was approved. An error is taken for an unknown review.
+type Reviewer interface {
+	Review(ctx context.Context, entry Entry) (Review, error)
+}
+
+// An Entry is one version in the catalog.
+type Entry struct {
+	Image   string
+	Version string
+	Digest  Digest
+	Origin  Origin
+}
+
 // Historian reads what the catalog approved since a time, from Git. History that can't be had is ErrUnavailable.
 type Historian interface {
 	History(ctx context.Context, since time.Time) (History, error)
@@ -69,6 +88,8 @@ type Sensors struct {
 	Scanners map[string]Scanner
 	Records  Verifier
 	History  Historian
+	Witness  Witness  // nil: nobody is asked
+	Reviews  Reviewer // nil: nobody is asked
 	// Asking, if set, is told of each round of questions before they are asked.
 	Asking func([]Question)
 }

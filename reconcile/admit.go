@@ -26,7 +26,7 @@ func (s *state) admit(a admission, j judgement, b *builder) {
 	}
 	renewed := s.renewals(a)
 	for _, n := range a.needs {
-		if _, again := renewed[n.key]; !again && !(refused && (n.key.predicateType == "" || !n.holder.IsZero() && a.admits())) {
+		if _, again := renewed[n.key]; !again && !(refused && (n.key.predicateType == "" || n.key.predicateType == ApprovalPredicate || !n.holder.IsZero() && a.admits())) {
 			s.admitRecord(a, n, j, ready, before, b)
 		}
 	}
@@ -170,11 +170,17 @@ func (s *state) statement(a admission, n need, j judgement) (Action, bool) {
 
 // predicate is what a record says, and what that is in words.
 func (s *state) predicate(a admission, k recordKey, j judgement) (what, predicate string, ok bool) {
-	if k.predicateType == VerdictPredicate {
+	switch k.predicateType {
+	case VerdictPredicate:
 		if _, judged := s.full(a.want); !judged || j.result() == "" {
 			return "", "", false
 		}
 		return "the verdict", s.verdictOf(a.want, s.known(a.want, a.tree, a.places), j, k.identity), true
+	case ApprovalPredicate:
+		return "the approval", s.approvalOf(a.want, s.known(a.want, a.tree, a.places)), true
+	case UpstreamPredicate:
+		up := s.upstream(a.want, a.places)
+		return "what others signed", marshal(up), len(up.Asked) > 0
 	}
 	scan, ok := s.scanNow(a.want, k.subject, k.about, a.places, k.predicateType == InventoryPredicate)
 	switch {

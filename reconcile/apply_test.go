@@ -143,7 +143,7 @@ func TestApplyFinishesWhatItBeganBeforeItBeginsMore(t *testing.T) {
 	e.Done = func(a Action, _ Outcome) {
 		all++
 		ended[a.Title]++
-		if first == 0 && ended[a.Title] == 31 { // 2 copies, 6 signatures, 3 attestations, 18 records placed, 2 tags
+		if first == 0 && ended[a.Title] == 34 { // 2 copies, 6 signatures, 4 attestations, 20 records placed, 2 tags
 			first = all
 		}
 		if g := runtime.NumGoroutine(); g > 2*parallel {
@@ -151,7 +151,7 @@ func TestApplyFinishesWhatItBeganBeforeItBeginsMore(t *testing.T) {
 		}
 	}
 	Apply(context.Background(), p, e)
-	if all != len(d.Wants)*31 {
+	if all != len(d.Wants)*34 {
 		t.Fatalf("%d actions were done", all)
 	}
 	if first > all/2 {

@@ -52,8 +52,8 @@ func (b *builder) plan(d Desired, o Observed) Plan {
 		sortBy(p.Actions[i].Needs, func(s string) string { return s })
 	}
 	for _, g := range o.Gaps() {
-		// a scan that failed is "no verdict", and an image that its source doesn't have is a finding
-		if g.Question.Kind != AskScan && g.Question.Kind != AskRescan && !(g.Question.Kind == AskTree && g.Missing) {
+		// an image that its source doesn't have is a finding
+		if !told[g.Question.Kind] && !(g.Question.Kind == AskTree && g.Missing) {
 			p.Gaps = append(p.Gaps, g)
 		}
 	}
@@ -65,6 +65,9 @@ func (b *builder) plan(d Desired, o Observed) Plan {
 	p.Blocked, p.Violations, p.Notes, p.Gaps = orEmpty(p.Blocked), orEmpty(p.Violations), orEmpty(p.Notes), orEmpty(p.Gaps)
 	return p
 }
+
+// told are the questions whose gaps the rules tell of: a scan that failed is "no verdict", an unknown signature or review "no evidence".
+var told = map[string]bool{AskScan: true, AskRescan: true, AskProofs: true, AskReview: true}
 
 // orEmpty keeps "null" out of the JSON.
 func orEmpty[T any](s []T) []T {
@@ -260,7 +263,9 @@ func (s *state) keys(a admission) []recordKey {
 							recordKey{m.Digest, signer.Name, Bundle, identity, InventoryPredicate, sc.Name})
 					}
 				}
-				out = append(out, recordKey{subject: a.tree.Root, signer: signer.Name, format: Bundle, identity: identity, predicateType: VerdictPredicate, about: a.want.Title()})
+				for _, predicate := range []string{VerdictPredicate, ApprovalPredicate, UpstreamPredicate} {
+					out = append(out, recordKey{a.tree.Root, signer.Name, Bundle, identity, predicate, a.want.Title()})
+				}
 			}
 		}
 	}

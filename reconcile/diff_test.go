@@ -136,15 +136,15 @@ func TestCases(t *testing.T) {
 		{name: "nothing to do", change: func(*world, *Desired) {}, kinds: empty},
 		{name: "a new version is copied, signed, attested, placed and tagged", change: func(w *world, d *Desired) {
 			d.Wants = append(d.Wants, want(*d, w.index("docker.io/library/redis", "redis"), "redis", "7"))
-		}, kinds: "copy 2, sign 6, attest 3, place 18, tag 2"},
+		}, kinds: "copy 2, sign 6, attest 4, place 20, tag 2"},
 		{name: "two versions of one digest are brought in once", change: func(w *world, d *Desired) {
 			from := w.index("docker.io/library/redis", "redis")
 			d.Wants = append(d.Wants, want(*d, from, "redis", "7"), want(*d, from, "redis", "7.1"))
-		}, kinds: "copy 2, sign 6, attest 4, place 20, tag 4"},
+		}, kinds: "copy 2, sign 6, attest 6, place 24, tag 4"},
 		{name: "what two indexes share is signed, attested and placed once", change: func(w *world, d *Desired) {
 			first := w.index("docker.io/library/redis", "redis")
 			d.Wants = append(d.Wants, want(*d, first, "redis", "7"), want(*d, w.sharing(first, "redis-2"), "redis", "8"))
-		}, kinds: "copy 4, sign 8, attest 4, place 24, tag 4"},
+		}, kinds: "copy 4, sign 8, attest 6, place 28, tag 4"},
 		{name: "a source that isn't allowed is blocked and never asked", change: func(w *world, d *Desired) {
 			d.Wants = append(d.Wants, want(*d, w.index("quay.io/evil/redis", "redis"), "redis", "7"))
 		}, blocked: "sources: quay.io/evil/redis is not allowed"},
@@ -157,7 +157,7 @@ func TestCases(t *testing.T) {
 			s.Vulnerabilities = []Vulnerability{{ID: "CVE-1", Severity: Critical, Summary: "remote code"}}
 			w.scans[sum("badamd64")] = s
 			d.Wants = append(d.Wants, want(*d, bad, "bad", "1"), want(*d, w.index("docker.io/library/redis", "redis"), "redis", "7"))
-		}, kinds: "copy 2, sign 6, attest 3, place 18, tag 2", blocked: "vulnerabilities: remote code"},
+		}, kinds: "copy 2, sign 6, attest 4, place 20, tag 2", blocked: "vulnerabilities: remote code"},
 		{name: "a tag that was moved by hand is set back", change: func(w *world, d *Desired) {
 			w.tags[repo("eu.example.com/approved/nginx")][tag("1.0")] = w.hold("eu.example.com/approved/nginx", "foreign")
 		}, kinds: "tag 1"},
@@ -185,7 +185,7 @@ func TestCases(t *testing.T) {
 				}
 			}
 			w.wipe(repo("us.example.com/approved/nginx"))
-		}, kinds: "copy 1, attest 3, place 12, tag 2, retire 3"},
+		}, kinds: "copy 1, attest 3, place 13, tag 2, retire 3"},
 		{name: "a scan that could not be made is no verdict", change: func(w *world, d *Desired) {
 			d.Scanners = append(d.Scanners, ScannerSpec{Name: "lost"})
 			d.Wants = append(d.Wants, want(*d, w.index("docker.io/library/redis", "redis"), "redis", "7"))
@@ -197,12 +197,12 @@ func TestCases(t *testing.T) {
 			next := want(*d, w.index("docker.io/library/nginx", "nginx-2"), "nginx", "1.0", "stable")
 			w.history.Approvals = []Approval{{Image: "nginx", Version: "1.0", Digest: sum("nginx-1"), Repos: []Repo{repo("eu.example.com/approved/nginx"), repo("us.example.com/approved/nginx")}}}
 			d.Wants = []Want{next}
-		}, kinds: "copy 2, sign 6, attest 3, place 18, tag 2", blocked: "own tag does not move", notes: "tag stable of eu.example.com/approved/nginx moves from"},
+		}, kinds: "copy 2, sign 6, attest 4, place 20, tag 2", blocked: "own tag does not move", notes: "tag stable of eu.example.com/approved/nginx moves from"},
 		{name: "a mutable version's own tag moves, and the plan says so", change: func(w *world, d *Desired) {
 			next := want(*d, w.index("docker.io/library/nginx", "nginx-2"), "nginx", "1.0", "stable")
 			next.Mutable = true
 			d.Wants = []Want{next}
-		}, kinds: "copy 2, sign 6, attest 3, place 18, tag 4", notes: "tag 1.0 of us.example.com/approved/nginx moves from"},
+		}, kinds: "copy 2, sign 6, attest 4, place 20, tag 4", notes: "tag 1.0 of us.example.com/approved/nginx moves from"},
 		{name: "a tag that nobody approved goes", change: func(w *world, d *Desired) {
 			w.tags[repo("eu.example.com/approved/nginx")][tag("hack")] = w.hold("eu.example.com/approved/nginx", "foreign")
 		}, kinds: "untag 1"},
@@ -213,17 +213,17 @@ func TestCases(t *testing.T) {
 		{name: "a lost image comes from the other registry, not from its source", change: func(w *world, d *Desired) {
 			eu := repo("eu.example.com/approved/nginx")
 			w.wipe(eu)
-		}, kinds: "copy 1, place 9, tag 2"},
+		}, kinds: "copy 1, place 10, tag 2"},
 		{name: "a lost signature is placed from the other registry, and nothing is signed", change: func(w *world, d *Desired) {
 			w.records[Image{repo("eu.example.com/approved/nginx"), sum("nginx-1")}] = nil
-		}, kinds: "place 3"},
+		}, kinds: "place 4"},
 		{name: "a signature that is lost everywhere is made once", change: func(w *world, d *Desired) {
 			for i := range w.records {
 				if i.Digest == sum("nginx-1") {
 					w.records[i] = nil
 				}
 			}
-		}, kinds: "sign 2, attest 1, place 6"},
+		}, kinds: "sign 2, attest 2, place 8"},
 		{name: "an invalid signature counts as none", change: func(w *world, d *Desired) {
 			for i, rs := range w.records {
 				for j := range rs {
@@ -256,7 +256,7 @@ func TestCases(t *testing.T) {
 			old := d.Wants[0]
 			w.history.Approvals = []Approval{{Image: "nginx", Version: "1.0", Digest: old.From.Digest, Last: now.Add(-time.Hour), Repos: []Repo{old.To[0].Repo, old.To[1].Repo}}}
 			d.Wants = []Want{want(*d, w.index("docker.io/library/nginx", "nginx-2"), "nginx", "2.0")}
-		}, kinds: "copy 2, sign 6, attest 3, place 18, tag 2, untag 4"},
+		}, kinds: "copy 2, sign 6, attest 4, place 20, tag 2, untag 4"},
 		{name: "an empty catalog removes nothing", change: func(w *world, d *Desired) {
 			d.Prune.Absent = true
 			d.Wants = nil
@@ -270,7 +270,7 @@ func TestCases(t *testing.T) {
 			d.Broken = []Finding{{Rule: "catalog", Summary: "digest is wrong"}}
 			w.tags[repo("eu.example.com/approved/nginx")][tag("hack")] = w.hold("eu.example.com/approved/nginx", "f1")
 			d.Wants = append(d.Wants, want(*d, w.index("docker.io/library/redis", "redis"), "redis", "7"))
-		}, kinds: "copy 2, sign 6, attest 3, place 18, tag 2", blocked: "prune: nothing is removed while a part of the catalog could not be read"},
+		}, kinds: "copy 2, sign 6, attest 4, place 20, tag 2", blocked: "prune: nothing is removed while a part of the catalog could not be read"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -398,8 +398,8 @@ func TestInvariant6OneFailedActionSkipsOnlyWhatNeedsIt(t *testing.T) {
 			t.Errorf("%s in the sound registry: %s %s", rep.Plan.Actions[i].Kind, o.Status, o.Reason)
 		}
 	}
-	if status[Failed] != 1 || status[Skipped] != 10 {
-		t.Errorf("outcomes: %v, want 1 failed and 10 skipped", status)
+	if status[Failed] != 1 || status[Skipped] != 11 {
+		t.Errorf("outcomes: %v, want 1 failed and 11 skipped", status)
 	}
 }
 
@@ -445,7 +445,7 @@ func TestBatchesFitTheStageAndEachIsAdmittedBeforeTheNext(t *testing.T) {
 	if rest := preview(t, w, d); !rest.Empty() {
 		t.Errorf("left to do: %s", kinds(rest))
 	}
-	if got := kinds(rep.Plan); got != "copy 12, sign 36, attest 18, place 108, tag 12" {
+	if got := kinds(rep.Plan); got != "copy 12, sign 36, attest 24, place 120, tag 12" {
 		t.Errorf("the report holds %s", got)
 	}
 	if w.layouts != 0 {
@@ -525,7 +525,7 @@ func TestStagedPromotionWaitsForTheSoak(t *testing.T) {
 	w.asked = nil
 	early := Preview(context.Background(), d, Observed{}, w.sensors(), now.Add(71*time.Hour)).Plan
 	late := Preview(context.Background(), d, Observed{}, w.sensors(), now.Add(73*time.Hour)).Plan
-	if kinds(early) != "" || kinds(late) != "copy 1, place 9, tag 1" {
+	if kinds(early) != "" || kinds(late) != "copy 1, place 10, tag 1" {
 		t.Errorf("after 71 h %q, after 73 h %q", kinds(early), kinds(late))
 	}
 	for _, q := range w.asked {
@@ -560,7 +560,7 @@ func TestWhatPromotionWaitsFor(t *testing.T) {
 			w.broken[Question{Kind: AskTags, Repo: eu}] = errors.New("500")
 		}, "", "us waits: the image does not go to eu, or what that registry holds could not be read"},
 		{"the soak", func(w *world, d *Desired) { w.wipe(us) }, "", "us waits: eu must hold it until 2026-11-24 12:00 UTC"},
-		{"no time, where there is no soak", func(w *world, d *Desired) { w.wipe(us); d.Registries[1].After.Soak = 0 }, "copy 1, place 9, tag 2", ""},
+		{"no time, where there is no soak", func(w *world, d *Desired) { w.wipe(us); d.Registries[1].After.Soak = 0 }, "copy 1, place 10, tag 2", ""},
 		{"the soak, for a tag that was lost too", func(w *world, d *Desired) { delete(w.tags[us], tag("stable")) }, "", "us waits: eu must hold it until"},
 	}
 	for _, c := range cases {
@@ -620,7 +620,7 @@ func TestAttestedScansThatNoLongerSatisfyTheRulesAreMadeAnew(t *testing.T) {
 	finish(later)
 	w.asked = nil
 	p := Preview(context.Background(), d, Observed{}, w.sensors(), later).Plan
-	if kinds(p) != "copy 1, place 9, tag 1" || len(p.Blocked) > 0 {
+	if kinds(p) != "copy 1, place 10, tag 1" || len(p.Blocked) > 0 {
 		t.Errorf("planned %q, blocked %s", kinds(p), summaries(p.Blocked))
 	}
 	for _, q := range w.asked {

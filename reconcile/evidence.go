@@ -212,13 +212,71 @@ type Finding struct {
 	Origin   Origin   `json:"origin,omitzero"`
 	Unknown  bool     `json:"unknown,omitempty"` // evidence is missing: enough to refuse an image, never a reason to take one away
 	Warning  bool     `json:"warning,omitempty"` // the rule only warns
+	Pending  bool     `json:"pending,omitempty"` // it will be decided later, as while a pull request is open: told, and blocks nothing
 }
 
 // Evidence is what was observed about an image.
 type Evidence struct {
-	Tree  *Tree // nil if its content was not read
-	Scans []PlatformScan
+	Tree     *Tree // nil if its content was not read
+	Scans    []PlatformScan
+	Upstream Upstream
+	Review   *Review // who approved it; nil if nobody was asked
 }
+
+// Trust is whom to believe about an image where it comes from: the holder of a key, or somebody with a certificate of Sigstore.
+type Trust struct {
+	Key     string `json:"key,omitempty"`     // the public key in PEM; empty for a certificate
+	Issuer  string `json:"issuer,omitempty"`  // of the identity in the certificate, exactly
+	Subject string `json:"subject,omitempty"` // the identity: exactly, or a regular expression between ^ and $
+}
+
+// Upstream is what lies beside an image where it comes from, as far as somebody was asked for whom a rule trusts.
+type Upstream struct {
+	Asked  []Trust `json:"asked"`  // those whose records were looked for; for others nothing is known
+	Proofs []Proof `json:"proofs"` // what they signed, verified
+}
+
+// A Proof is a verified record of somebody else about an image or one of its manifests. It is the signer's word, to be shown escaped.
+type Proof struct {
+	Trust         Trust     `json:"trust"`
+	Subject       Digest    `json:"subject"`
+	Signer        string    `json:"signer,omitempty"`         // the identity in the certificate; empty for a key
+	PredicateType string    `json:"predicate_type,omitempty"` // empty for a signature
+	Predicate     string    `json:"predicate,omitempty"`      // JSON
+	Time          time.Time `json:"time,omitzero"`
+}
+
+// Review is what the forge tells of how the catalog's entry of a version was approved.
+type Review struct {
+	State       ReviewState `json:"state"`
+	Reason      string      `json:"reason,omitempty"` // why it isn't approved, or why that can't be known
+	Commit      string      `json:"commit,omitempty"` // the one that brought the entry in
+	PullRequest int         `json:"pull_request,omitempty"`
+	URL         string      `json:"url,omitempty"`   // of the pull request
+	Head        string      `json:"head,omitempty"`  // the commit that was reviewed
+	Merge       string      `json:"merge,omitempty"` // the commit that merged it
+	Author      string      `json:"author,omitempty"`
+	Approvers   []Approver  `json:"approvers,omitempty"`
+	Baseline    bool        `json:"baseline,omitempty"` // the entry is older than the gate, and rests on the reviewed baseline
+}
+
+// An Approver is a person whose last word on a pull request, at its merged head, was an approval.
+type Approver struct {
+	Login string `json:"login"`
+	Owner string `json:"owner,omitempty"` // the code owner that the person is or belongs to, as CODEOWNERS writes it
+	Rule  string `json:"rule,omitempty"`  // the pattern in CODEOWNERS
+}
+
+// ReviewState is whether an entry was approved.
+type ReviewState string
+
+// The states of a review. Only the first is an approval.
+const (
+	Approved      ReviewState = "approved"
+	Pending       ReviewState = "pending" // its pull request is still open
+	NotApproved   ReviewState = "not approved"
+	UnknownReview ReviewState = "unknown" // the forge could not be asked, or didn't answer
+)
 
 // PlatformScan is a Scan of one manifest of an image.
 type PlatformScan struct {
@@ -242,6 +300,8 @@ type Reads int
 const (
 	ReadsDeclaration Reads = iota // the catalog's words alone
 	ReadsContent                  // manifests and configuration
+	ReadsUpstream                 // what others signed about it where it comes from
+	ReadsReview                   // who approved it
 	ReadsScans                    // what scanners said
 	ReadsInventory                // what is installed, by the inventories in Scan.Inventory
 )
@@ -257,6 +317,7 @@ type Rule interface {
 // Bound is a rule in its place.
 type Bound struct {
 	Rule
+	Trusts      []Trust       // whose records it judges
 	Warn        bool          // what it finds is told, and blocks nothing
 	OnViolation Violation     // what becomes of an approved image that newly violates it
 	Grace       time.Duration // for Remove: how long the violation must have been on record

@@ -41,7 +41,7 @@ func (s *state) judge(w *Want, e Evidence, pick func(Bound) bool) judgement {
 				j.waivers = append(j.waivers, i)
 				s.used[i] = true
 				in.waived++
-			case r.Warn:
+			case r.Warn || f.Pending:
 				in.warned = append(in.warned, f)
 			default:
 				in.refused = append(in.refused, f)

@@ -17,6 +17,8 @@ const (
 	AskRecords = "records"      // which records about Digest does Repo hold
 	AskScan    = "scan"         // what does Scanner say about the manifest Digest in Repo
 	AskRescan  = "rescan"       // what does Scanner say now about what it attested to be in the manifest Digest in Repo
+	AskProofs  = "proofs"       // what did Trust sign about Digest in Repo
+	AskReview  = "review"       // how was Entry approved
 	AskHistory = "history"      // what did the catalog approve since Since
 )
 
@@ -28,6 +30,8 @@ type Question struct {
 	Digest  Digest    `json:"digest,omitzero"`
 	Root    Digest    `json:"root,omitzero"` // of a scan: the image that the manifest belongs to
 	Scanner string    `json:"scanner,omitempty"`
+	Trust   Trust     `json:"trust,omitzero"`
+	Entry   Entry     `json:"entry,omitzero"`
 	Since   time.Time `json:"since,omitzero"`
 }
 
@@ -48,6 +52,8 @@ type Answer struct {
 	Records []Record
 	Scan    Scan
 	History History
+	Proofs  []Proof
+	Review  Review
 }
 
 // History is what the catalog approved during a span of time.
@@ -69,6 +75,7 @@ type Approval struct {
 type Observed struct {
 	Budget  int64                          // bytes that the stage can hold at once; zero if nothing needs staging
 	Unable  map[string]string              // hosts that can't untag, and why
+	Forge   bool                           // whether somebody can be asked for reviews
 	Rescans map[string]bool                // scanners that can judge their own inventories again
 	answers map[string]map[Question]Answer // by the question's kind
 	read    *reading
@@ -142,7 +149,9 @@ func (o Observed) ok(q Question) (Answer, bool) {
 // compare orders questions.
 func (q Question) compare(r Question) int {
 	return cmp.Or(strings.Compare(q.Kind, r.Kind), q.Prefix.compare(r.Prefix), q.Repo.compare(r.Repo), strings.Compare(q.Root.s, r.Root.s),
-		strings.Compare(q.Digest.s, r.Digest.s), strings.Compare(q.Scanner, r.Scanner), q.Since.Compare(r.Since))
+		strings.Compare(q.Digest.s, r.Digest.s), strings.Compare(q.Scanner, r.Scanner), q.Since.Compare(r.Since),
+		strings.Compare(q.Trust.Key, r.Trust.Key), strings.Compare(q.Trust.Issuer, r.Trust.Issuer), strings.Compare(q.Trust.Subject, r.Trust.Subject),
+		strings.Compare(q.Entry.Image, r.Entry.Image), strings.Compare(q.Entry.Version, r.Entry.Version))
 }
 
 // String says what is asked, for people.
@@ -154,6 +163,10 @@ func (q Question) String() string {
 		return "the tags of " + q.Repo.String()
 	case AskHistory:
 		return "the catalog's history"
+	case AskProofs:
+		return "what others signed about " + Image{q.Repo, q.Digest}.String()
+	case AskReview:
+		return "the reviews of " + q.Entry.Image + ":" + q.Entry.Version
 	case AskRecords:
 		return "the records about " + Image{q.Repo, q.Digest}.String()
 	case AskScan, AskRescan:

@@ -15,6 +15,11 @@ const (
 	InventoryPredicate = "https://github.com/assay-oci/assay/inventory/v1"
 	// VerdictPredicate is that of a verdict, a SLSA verification summary (https://slsa.dev/spec/v1.1/verification_summary).
 	VerdictPredicate = "https://slsa.dev/verification_summary/v1"
+	// ApprovalPredicate is that of an approval: which entry of the catalog admitted the image, and who approved it. It is Assay's own.
+	ApprovalPredicate = "https://github.com/assay-oci/assay/approval/v1"
+	// UpstreamPredicate is that of what others were found to have signed about the image where it came from. It is Assay's own: the predicate is the
+	// JSON form of Upstream.
+	UpstreamPredicate = "https://github.com/assay-oci/assay/upstream/v1"
 )
 
 // self names Assay where a predicate asks who made it.
@@ -227,4 +232,23 @@ func lastOf(path string) string {
 		}
 	}
 	return path
+}
+
+// An ApprovalRecord is the predicate of ApprovalPredicate.
+type ApprovalRecord struct {
+	Catalog string  `json:"catalog,omitempty"` // the repository
+	Commit  string  `json:"commit,omitempty"`  // at which the image was admitted
+	Image   string  `json:"image"`
+	Version string  `json:"version"`
+	Origin  Origin  `json:"origin,omitzero"` // file and line in the catalog
+	Source  string  `json:"source"`          // where it came from, by digest
+	Owner   string  `json:"owner,omitempty"`
+	Purpose string  `json:"purpose,omitempty"`
+	Scope   string  `json:"scope,omitempty"`
+	Review  *Review `json:"review,omitempty"` // what the forge told; nil if no forge was asked
+}
+
+func (s *state) approvalOf(w *Want, e Evidence) string {
+	return marshal(ApprovalRecord{Catalog: s.d.Catalog, Commit: s.d.Commit, Image: w.Name, Version: w.Version, Origin: w.Origin,
+		Source: w.From.String(), Owner: w.Owner, Purpose: w.Purpose, Scope: w.Scope, Review: e.Review})
 }

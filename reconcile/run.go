@@ -106,6 +106,16 @@ func sense(ctx context.Context, s Sensors, o Observed, q Question, cores chan st
 		a.Tree, err = s.Content.Tree(ctx, image)
 	case AskRecords:
 		a.Records, err = s.Records.Records(ctx, image)
+	case AskProofs:
+		if s.Witness == nil {
+			return a, errors.New("nobody verifies what others signed")
+		}
+		a.Proofs, err = s.Witness.Proofs(ctx, image, q.Trust)
+	case AskReview:
+		if s.Reviews == nil {
+			return a, errors.New("there is no forge to ask")
+		}
+		a.Review, err = s.Reviews.Review(ctx, q.Entry)
 	case AskHistory:
 		a.History, err = s.History.History(ctx, q.Since)
 	case AskScan:

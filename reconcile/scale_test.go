@@ -78,7 +78,7 @@ func TestLargeCatalogIsDecidedInTime(t *testing.T) {
 	const versions = 1_000
 	w, d := large(versions)
 	cold, _, took := decide(d, freeze(w).sensors())
-	if len(cold.Actions) != versions*31 || took > 15*time.Second {
+	if len(cold.Actions) != versions*34 || took > 15*time.Second {
 		t.Errorf("the plan of an empty registry took %s: %s", took, kinds(cold))
 	}
 	Apply(context.Background(), cold, w.effects())
@@ -110,7 +110,7 @@ func BenchmarkLarge(b *testing.B) {
 		})
 	}
 	empty := freeze(w)
-	bench("cold", d, empty.sensors(), largeVersions*31) // 2 copies, 6 signatures, 3 attestations, 18 records placed, 2 tags
+	bench("cold", d, empty.sensors(), largeVersions*34) // 2 copies, 6 signatures, 4 attestations, 20 records placed, 2 tags
 	p, _, _ := decide(d, empty.sensors())
 	start := time.Now()
 	for _, out := range Apply(context.Background(), p, w.effects()).Outcomes {

@@ -18,7 +18,7 @@ func (s *state) evidence(w *Want, tree Tree, places []place) (e Evidence, comple
 
 // known is the evidence so far. What was scanned in this run counts before what was attested earlier.
 func (s *state) known(w *Want, tree Tree, places []place) Evidence {
-	e := Evidence{Tree: &tree}
+	e := Evidence{Tree: &tree, Upstream: s.upstream(w, places), Review: s.review(w, places)}
 	lists := slices.ContainsFunc(w.Rules, func(r Bound) bool { return r.Reads() >= ReadsInventory })
 	for _, m := range tree.Runnable() {
 		for _, sc := range s.d.Scanners {

@@ -17,7 +17,7 @@ func TestTheWholeWay(t *testing.T) {
 			one, two := w.push("web", "1.0", 10), w.push("web", "1.1", 20)
 			w.commit(map[string]string{"web.hcl": w.image("web", "1.0 "+one+" stable")})
 
-			if got := kinds(w.plan(0)); got != "copy 2, sign 6, attest 1, place 14, tag 4" {
+			if got := kinds(w.plan(0)); got != "copy 2, sign 6, attest 2, place 16, tag 4" {
 				t.Errorf("first plan: %s", got)
 			}
 			if n := w.eu.Count("PUT", "") + w.eu.Count("POST", "") + w.eu.Count("DELETE", ""); n != 0 {

@@ -251,6 +251,10 @@ func attested(s reconcile.Statement) string {
 		return "inventory by " + s.About
 	case reconcile.VerdictPredicate:
 		return "verdict"
+	case reconcile.ApprovalPredicate:
+		return "approval"
+	case reconcile.UpstreamPredicate:
+		return "what others signed"
 	}
 	return s.PredicateType
 }
