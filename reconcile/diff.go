@@ -247,6 +247,10 @@ func (s *state) keys(a admission) []recordKey {
 		identities[p.Identity] = true
 	}
 	signed, runnable := a.tree.Signed(), a.tree.Runnable()
+	about := []string{VerdictPredicate, ApprovalPredicate}
+	if len(a.want.trusts()) > 0 {
+		about = append(about, UpstreamPredicate)
+	}
 	var out []recordKey
 	for identity := range identities {
 		for _, signer := range s.d.Signers {
@@ -263,7 +267,7 @@ func (s *state) keys(a admission) []recordKey {
 							recordKey{m.Digest, signer.Name, Bundle, identity, InventoryPredicate, sc.Name})
 					}
 				}
-				for _, predicate := range []string{VerdictPredicate, ApprovalPredicate, UpstreamPredicate} {
+				for _, predicate := range about {
 					out = append(out, recordKey{a.tree.Root, signer.Name, Bundle, identity, predicate, a.want.Title()})
 				}
 			}
