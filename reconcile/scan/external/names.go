@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/assay-oci/assay/reconcile"
 )
@@ -51,8 +53,12 @@ func ParsePURL(s string) (p PURL, ok bool) {
 			return p, false
 		}
 	}
-	return p, p.Name != ""
+	return p, p.Name != "" && purlType.MatchString(p.Type) && !strings.ContainsFunc(p.Namespace+p.Name+p.Version, unprintable)
 }
+
+var purlType = regexp.MustCompile(`^[a-z][a-z0-9.+-]*$`)
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
 
 // Folded writes alike what scanners write differently: trivy's qualifier "epoch" goes into the version, and Go's versions have no "v".
 func (p PURL) Folded() PURL {
