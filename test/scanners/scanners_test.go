@@ -114,11 +114,12 @@ type recorder struct {
 
 func (r recorder) trivy(l reconcile.Layout, db string) {
 	flags := []string{"--cache-dir", db, "--skip-db-update", "--skip-java-db-update", "--offline-scan", "--skip-version-check", "--disable-telemetry", "--skip-vex-repo-update", "--quiet",
-		"--list-all-pkgs", "--parallel", "1", "--format", "json"}
-	out := r.run("trivy", "image", nil, append([]string{"image", "--scanners", "vuln,license", "--input", l.Dir + "@" + l.Manifest.String()}, flags...)...)
-	if out == nil || !bytes.Contains(out, []byte(`"Results"`)) {
+		"--list-all-pkgs", "--format", "json"}
+	out := r.run("trivy", "image", nil, append([]string{"image", "--scanners", "vuln,license", "--parallel", "1", "--input", l.Dir + "@" + l.Manifest.String()}, flags...)...)
+	if !bytes.Contains(out, []byte(`"Results"`)) {
 		return
 	}
+	os.Remove(filepath.Join(db, "fanal", "fanal.db")) // see the adapter
 	write(r.t, filepath.Join(r.dir, "report.json"), out)
 	sbom := r.run("trivy", "convert", nil, "convert", "--quiet", "--format", "cyclonedx", "report.json")
 	write(r.t, filepath.Join(r.dir, "sbom.cdx.json"), sbom)

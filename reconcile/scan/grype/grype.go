@@ -54,6 +54,9 @@ func (s *Scanner) Scan(ctx context.Context, l reconcile.Layout, _ reconcile.Imag
 	}
 	out, err := s.scan(ctx, program.Job{Read: []string{l.Dir}}, "oci-dir:"+l.Dir)
 	if err == nil {
+		err = external.Seen(ctx, l, out.Inventory.Packages)
+	}
+	if err == nil {
 		err = s.prove(ctx, &out)
 	}
 	return s.o.Scan(out, err)

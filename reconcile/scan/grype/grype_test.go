@@ -217,7 +217,9 @@ func TestParse(t *testing.T) {
 	if !slices.Contains(s.Ecosystems, "Debian") || !slices.Contains(s.Ecosystems, "npm") || slices.Contains(s.Ecosystems, "Alpine") {
 		t.Errorf("it covers %v", s.Ecosystems)
 	}
-	i := slices.IndexFunc(s.Vulnerabilities, func(v reconcile.Vulnerability) bool { return v.Package.Name == "golang.org/x/net" && v.ID == "CVE-2023-39325" })
+	i := slices.IndexFunc(s.Vulnerabilities, func(v reconcile.Vulnerability) bool {
+		return v.Package.Name == "golang.org/x/net" && v.ID == "CVE-2023-39325"
+	})
 	if v := s.Vulnerabilities[i]; v.Package.Version != "0.7.0" || v.Package.PURL != "pkg:golang/golang.org/x/net@0.7.0" || !slices.Equal(v.Aliases, []string{"GHSA-4374-p667-p6c8"}) || v.Package.Layer == "" {
 		t.Errorf("%+v", v)
 	}

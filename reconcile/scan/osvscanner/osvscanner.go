@@ -85,6 +85,9 @@ func (s *Scanner) scan(ctx context.Context, l reconcile.Layout) (reconcile.Scan,
 	if err := external.Covered(ecosystems, packages); err != nil {
 		return out, err
 	}
+	if err := external.Seen(ctx, l, packages); err != nil {
+		return out, err
+	}
 	if out.Database, err = s.db.newest(ctx, packages); err != nil {
 		return out, err
 	}

@@ -83,6 +83,7 @@ func Debian12() []File {
 		{Name: "usr/lib/os-release", Content: "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n" +
 			"VERSION=\"12 (bookworm)\"\nVERSION_CODENAME=bookworm\nID=debian\n"},
 		{Name: "etc/os-release", Type: '2', Link: "../usr/lib/os-release"},
+		{Name: "etc/debian_version", Content: "12.12\n"},
 	}
 }
 

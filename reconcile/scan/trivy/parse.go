@@ -110,6 +110,9 @@ func (p pkg) describe(kind, distribution string) reconcile.Package {
 	if out.Ecosystem == "" {
 		out.Ecosystem = kind // it has no package URL, so nobody knows better
 	}
+	if out.Version == "" && out.Ecosystem == "Go" {
+		out.Version = "(devel)" // Go's own word for a program that was built where it was written
+	}
 	out.License, out.Path, out.Layer = external.License(p.Licenses), strings.TrimPrefix(p.FilePath, "/"), p.Layer.DiffID
 	if p.SrcName != p.Name {
 		out.Source = p.SrcName

@@ -54,7 +54,10 @@ func (s *Scanner) Scan(ctx context.Context, l reconcile.Layout, _ reconcile.Imag
 		return s.o.Scan(reconcile.Scan{}, err)
 	}
 	input := l.Dir + "@" + l.Manifest.String() // of several manifests it would take the first
-	out, report, err := s.judge(ctx, program.Job{Read: []string{l.Dir}}, "image", "--input", input)
+	out, report, err := s.judge(ctx, program.Job{Read: []string{l.Dir}}, "image", "--scanners", "vuln,license", "--parallel", "1", "--input", input)
+	if err == nil {
+		err = external.Seen(ctx, l, out.Inventory.Packages)
+	}
 	if err == nil {
 		err = s.inventory(ctx, &out, report)
 	}
@@ -96,7 +99,7 @@ func (s *Scanner) Rescan(ctx context.Context, i reconcile.Inventory, _ reconcile
 
 func (s *Scanner) rescan(ctx context.Context, sbom string) (reconcile.Scan, error) {
 	j := program.Job{Prepare: func(dir string) error { return os.WriteFile(filepath.Join(dir, sbomName), []byte(sbom), 0o600) }}
-	out, _, err := s.judge(ctx, j, "sbom", sbomName)
+	out, _, err := s.judge(ctx, j, "sbom", "--scanners", "vuln", sbomName)
 	return out, err
 }
 
@@ -124,7 +127,7 @@ func (s *Scanner) judge(ctx context.Context, j program.Job, command string, args
 	}
 	j.Args = func(dir string) []string {
 		return append([]string{command, "--cache-dir", filepath.Join(dir, "cache"), "--skip-db-update", "--skip-java-db-update", "--offline-scan", "--skip-version-check",
-			"--disable-telemetry", "--skip-vex-repo-update", "--quiet", "--scanners", scanners(command), "--list-all-pkgs", "--parallel", "1", "--format", "json"}, args...)
+			"--disable-telemetry", "--skip-vex-repo-update", "--quiet", "--list-all-pkgs", "--format", "json"}, args...)
 	}
 	j.Read = append(j.Read, s.o.Database)
 	r, err := s.program.Run(ctx, j)
@@ -142,14 +145,6 @@ func (s *Scanner) judge(ctx context.Context, j program.Job, command string, args
 		return found, nil, err
 	}
 	return found, r.Stdout, external.Covered(found.Ecosystems, packages)
-}
-
-// scanners: what lies in an image besides packages is no matter of this scanner.
-func scanners(command string) string {
-	if command == "sbom" {
-		return "vuln"
-	}
-	return "vuln,license"
 }
 
 // cache makes an empty cache that shares the databases, read-only. What trivy remembers about layers goes by their diffIDs, so that an image which lies
