@@ -97,9 +97,9 @@ func (p endOfLife) judge(vs []verdict, extended map[string]time.Time, counts, no
 		return nil
 	case distribution == "":
 		return &reconcile.Finding{ID: "unknown-distribution", Summary: "no scanner knows the distribution of the image" + where, Detail: `if it has none, as a static binary may, ask for a waiver, or set unknown = "allow"`, Unknown: true}
-	case contracted:
 	case s == nil && p.Unknown == "allow":
 		return nil
+	case contracted && (s == nil || s.Until.Before(until) && (s.Ended || !s.Until.IsZero())): // a contract only prolongs
 	case s == nil:
 		return &reconcile.Finding{ID: "unknown-support", Summary: "no scanner knows until when " + name + " is maintained" + where, Detail: "a scanner must know the release, or name it in extended", Unknown: true}
 	case s.Until.IsZero() && s.Ended:
