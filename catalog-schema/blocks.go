@@ -3,6 +3,8 @@ package catalog
 import (
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"github.com/assay-oci/assay/reconcile"
 )
 
@@ -109,10 +111,22 @@ type waiverBlock struct {
 	Rule          string           `hcl:"rule,required" doc:"The rule that it is an exception from."`
 	Image         string           `hcl:"image" default:"all images of the scope" doc:"The image's label."`
 	Digest        reconcile.Digest `hcl:"digest" default:"all digests" doc:"One digest alone."`
-	Package       string           `hcl:"package" default:"all packages" doc:"One package alone, by its name."`
+	Package       string           `hcl:"package" default:"all packages" doc:"One package alone, by its name, or by its package URL with or without a version."`
 	Justification justification    `hcl:"justification" doc:"Why the image is not affected. Leave it out where it is, and the risk is accepted."`
 	Reason        string           `hcl:"reason,required" doc:"Why, in your own words."`
 	Expires       date             `hcl:"expires,required" doc:"The last day on which it counts (UTC)."`
+}
+
+type vexBlock struct {
+	node
+	File    vexPath `hcl:"file,required" doc:"The document, from the block's own folder on: \"vex/nginx.json\"."`
+	Author  string  `hcl:"author" default:"anyone" doc:"Who must have written it, as its field author says."`
+	Image   string  `hcl:"image" default:"all images of the scope" doc:"The label of the one image that it may excuse."`
+	Expires date    `hcl:"expires,required" doc:"The last day on which it counts (UTC)."`
+
+	content string             // of the file; for telling whether it has changed
+	waivers []reconcile.Waiver // what it excuses
+	broken  *hcl.Diagnostic    // why it excuses nothing
 }
 
 // A blockType is one kind of block at the top of a file.
@@ -146,4 +160,7 @@ var blockTypes = []blockType{
 		"A digest that must not exist: it is deleted from every registry.", exampleRevoke},
 	{"waiver", "finding", waiverBlock{}, "in any folder",
 		"A reviewed exception. The label is the identifier of the finding, such as a CVE, or \"*\" for all. It binds rules of its own scope or narrower ones, and counts once it is merged.", exampleWaiver},
+	{"vex", "name", vexBlock{}, "in any folder",
+		"An OpenVEX document (v0.2.0) that is trusted for the images of its scope: vulnerabilities that it calls not_affected or fixed are waived from the rule \"vulnerabilities\" in its scope and narrower ones. " +
+			"Its products are images by digest (pkg:oci/nginx@sha256:…), images by label (nginx), or packages (pkg:npm/lodash@4.17.4). One mistake in it, and it excuses nothing. It counts once it is merged.", exampleVEX},
 }

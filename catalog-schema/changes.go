@@ -95,5 +95,13 @@ func (l *loader) parts(t *tree) map[string]part {
 		key := fmt.Sprintf("%s\x00%s\x00%s\x00%s\x00%s\x00%s", x.folder, x.label, x.Rule, x.Image, x.Digest, x.Package)
 		add(&x.node, key, fmt.Sprintf("the waiver %q from the rule %q", x.label, x.Rule))
 	}
+	for _, x := range t.vex {
+		key := x.folder + "\x00" + x.label
+		add(&x.node, key, fmt.Sprintf("the OpenVEX document %q", x.label))
+		if p, ok := out["vex\x00"+key+"\x000"]; ok { // what it says counts, not only which it is
+			p.fingerprint += "\x00" + x.content
+			out["vex\x00"+key+"\x000"] = p
+		}
+	}
 	return out
 }

@@ -178,6 +178,10 @@ func (t *tree) checkNames() {
 	for _, x := range t.policies {
 		t.once(policies, &x.node, x.folder)
 	}
+	documents := map[string]*node{}
+	for _, x := range t.vex {
+		t.once(documents, &x.node, x.folder)
+	}
 	images := map[string]*node{}
 	for _, x := range t.images {
 		if x.label == "" {

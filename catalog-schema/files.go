@@ -78,6 +78,9 @@ func (l *listing) walk(dir string, depth int) error {
 	return nil
 }
 
+// testSuffix ends the names of files with expectations of the policies: they stand in the catalog's folders, and are none of its files.
+const testSuffix = ".policytest.hcl"
+
 func (l *listing) entry(p string, e fs.DirEntry, depth int) error {
 	name := e.Name()
 	isHCL := strings.HasSuffix(name, ".hcl")
@@ -86,6 +89,8 @@ func (l *listing) entry(p string, e fs.DirEntry, depth int) error {
 		return nil
 	case e.IsDir():
 		return l.walk(p, depth+1)
+	case strings.HasSuffix(name, testSuffix):
+		return nil
 	case e.Type()&fs.ModeSymlink != 0 && (isHCL || path.Ext(name) == ""):
 		l.fail(p, "Symbolic link", "%q is a symbolic link. A catalog has plain files only; links are not followed.", p)
 	case !isHCL:

@@ -16,11 +16,16 @@ type Options struct {
 	Now    time.Time // expired waivers and reviews that are due are warned of; zero warns of none
 	Commit string    // of head; it becomes Desired.Commit
 	Rules  Rules     // nil: rules are neither decoded nor checked
+	VEX    ReadVEX   // nil: OpenVEX documents are not read, and excuse nothing
 	Limits Limits
 }
 
 // Rules decode the bodies of rule blocks, by the rules' names. Where a rule stands in the catalog is filled in for them.
 type Rules map[string]func(hcl.Body) (reconcile.Bound, hcl.Diagnostics)
+
+// ReadVEX reads an OpenVEX document, which is hostile, and gives its author and what it excuses. The waivers' rule, scope, origin and expiry are
+// filled in for it.
+type ReadVEX func(document []byte) (author string, waivers []reconcile.Waiver, err error)
 
 // LoadCommit reads the catalog of one commit.
 func LoadCommit(fsys fs.FS, opts Options) (reconcile.Desired, *Diagnostics) {
@@ -53,11 +58,21 @@ type loader struct {
 }
 
 func resolve(base, head *tree, opts Options) (reconcile.Desired, *Diagnostics) {
+	return newLoader(base, head, opts).load()
+}
+
+func newLoader(base, head *tree, opts Options) *loader {
 	l := &loader{opts: opts, base: base, head: head, bound: map[string][]reconcile.Bound{}, before: map[string]*imageBlock{}, labels: map[string]*imageBlock{}}
 	l.desired.Commit = opts.Commit
+	return l
+}
+
+func (l *loader) load() (reconcile.Desired, *Diagnostics) {
+	base, head, opts := l.base, l.head, l.opts
 	for _, t := range l.trees() {
 		t.check()
 		t.decodeRules(opts.Rules)
+		t.readVEX(opts.VEX)
 	}
 	l.now = merged(base, head)
 	for _, x := range head.images {
@@ -65,6 +80,7 @@ func resolve(base, head *tree, opts Options) (reconcile.Desired, *Diagnostics) {
 	}
 	l.organization()
 	l.waivers()
+	l.vexWaivers()
 	if base != head {
 		for _, x := range base.images {
 			l.before[x.label] = x

@@ -29,6 +29,9 @@ type tree struct {
 	images     []*imageBlock
 	revokes    []*revokeBlock
 	waivers    []*waiverBlock
+	vex        []*vexBlock
+	fsys       fs.FS
+	limits     Limits
 
 	diags    hcl.Diagnostics // mistakes in what judges
 	own      hcl.Diagnostics // mistakes in images and revocations, which stop themselves alone
@@ -42,7 +45,7 @@ type tree struct {
 // parse reads the files of a commit. It always returns a tree; what it could not read is in causes.
 func parse(fsys fs.FS, prefix string, limits Limits) *tree {
 	limits = limits.withDefaults()
-	t := &tree{prefix: prefix, files: map[string]*hcl.File{}, scopes: map[string]*scopeBlock{}, causes: map[string]*hcl.Diagnostic{}}
+	t := &tree{fsys: fsys, limits: limits, prefix: prefix, files: map[string]*hcl.File{}, scopes: map[string]*scopeBlock{}, causes: map[string]*hcl.Diagnostic{}}
 	l := &listing{fsys: fsys, limits: limits, name: func(p string) string { return prefix + p }}
 	err := l.walk(".", 0)
 	for i, d := range l.diags {
@@ -171,7 +174,7 @@ func (t *tree) block(b *hclsyntax.Block, folder string) *node {
 		}
 		d := unknownBlock(b, "", known)
 		t.unsound(folder, d)
-		if !slices.Contains([]string{"scope", "policy", "image", "revoke", "waiver"}, closest(b.Type, known)) {
+		if !slices.Contains([]string{"scope", "policy", "image", "revoke", "waiver", "vex"}, closest(b.Type, known)) {
 			t.unseen = append(t.unseen, unseen{folder, d})
 		}
 		return nil
@@ -227,6 +230,11 @@ func (t *tree) block(b *hclsyntax.Block, folder string) *node {
 		x := &waiverBlock{}
 		t.note(folder, decode(b, folder, label, x))
 		t.waivers = append(t.waivers, x)
+		return &x.node
+	case "vex":
+		x := &vexBlock{}
+		t.note(folder, decode(b, folder, label, x))
+		t.vex = append(t.vex, x)
 		return &x.node
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"path"
 	"reflect"
@@ -27,6 +28,7 @@ type (
 	signerFormat  string
 	publicKey     string // PEM
 	byteSize      int64
+	vexPath       string // of an OpenVEX document, from the block's folder on
 )
 
 // levels, from the widest to the narrowest.
@@ -68,6 +70,7 @@ func init() {
 		reflect.TypeFor[justification]():    {"one of OpenVEX's " + oneOf(justifications), fromString(enum[justification]("justification", justifications))},
 		reflect.TypeFor[signerFormat]():     {"\"legacy\" or \"bundle\"", fromString(enum[signerFormat]("format", []string{"legacy", "bundle"}))},
 		reflect.TypeFor[publicKey]():        {"public key in PEM", fromString(parsePublicKey)},
+		reflect.TypeFor[vexPath]():          {"path of a .json file", fromString(parseVEXPath)},
 		reflect.TypeFor[repoPath]():         {"path of a repository", fromString(parsePath)},
 		reflect.TypeFor[reconcile.Repo]():   {"repository with its host", fromString(reconcile.ParseRepo)},
 		reflect.TypeFor[reconcile.Prefix](): {"registry host, or host and path", fromString(parsePrefix)},
@@ -223,4 +226,11 @@ func parsePublicKey(s string) (publicKey, error) {
 		return "", errors.New("this is no public key that can be parsed")
 	}
 	return publicKey(s), nil
+}
+
+func parseVEXPath(s string) (vexPath, error) {
+	if !fs.ValidPath(s) || path.Ext(s) != ".json" || strings.ContainsAny(s, "\\:") {
+		return "", fmt.Errorf("%q is no path of a .json file in or below the block's folder, with slashes and without \"..\"", clip(s))
+	}
+	return vexPath(s), nil
 }

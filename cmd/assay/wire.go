@@ -15,6 +15,7 @@ import (
 
 	catalog "github.com/assay-oci/assay/catalog-schema"
 	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/openvex"
 	"github.com/assay-oci/assay/reconcile/policy"
 	"github.com/assay-oci/assay/reconcile/registry"
 	"github.com/assay-oci/assay/reconcile/scan/builtin"
@@ -33,6 +34,12 @@ import (
 
 // ruleDecoders are the policy rules that a catalog may use.
 func ruleDecoders() catalog.Rules { return policy.Rules() }
+
+// readVEX reads the OpenVEX documents that a catalog names.
+func readVEX(document []byte) (string, []reconcile.Waiver, error) {
+	d, err := openvex.Parse(document)
+	return d.Author, d.Waivers(), err
+}
 
 // openSource opens the catalog's repository. Clones of URLs are kept in the cache folder; without one they are made in memory.
 func openSource(ctx context.Context, o catalogOptions, cache string) (*source.Source, error) {
@@ -70,7 +77,7 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 	if err != nil {
 		return nil, err
 	}
-	options := catalog.Options{Now: time.Now(), Commit: src.Commit(), Rules: ruleDecoders()}
+	options := catalog.Options{Now: time.Now(), Commit: src.Commit(), Rules: ruleDecoders(), VEX: readVEX}
 	load := func() (reconcile.Desired, *catalog.Diagnostics) { return catalog.LoadCommit(src.FS(), options) }
 	if base != "" {
 		at, _, err := src.At(ctx, base)
