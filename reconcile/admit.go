@@ -182,6 +182,14 @@ func (s *state) predicate(a admission, k recordKey, j judgement) (what, predicat
 		up := s.upstream(a.want, a.places)
 		return "what others signed", marshal(up), len(up.Asked) > 0
 	}
+	if k.predicateType == BillPredicate {
+		_, scan, ok := s.lister(a.want, k.subject, a.places)
+		if !ok {
+			return "", "", false
+		}
+		bill, err := s.o.Bill(*scan.Inventory, Image{k.identity, k.subject}, scan.Finished)
+		return "the bill of materials", bill, err == nil
+	}
 	scan, ok := s.scanNow(a.want, k.subject, k.about, a.places, k.predicateType == InventoryPredicate)
 	switch {
 	case !ok || k.predicateType == VulnerabilityPredicate && scan.NoVerdict != "" || k.predicateType == InventoryPredicate && scan.Inventory == nil:

@@ -266,6 +266,9 @@ func (s *state) keys(a admission) []recordKey {
 						out = append(out, recordKey{m.Digest, signer.Name, Bundle, identity, VulnerabilityPredicate, sc.Name},
 							recordKey{m.Digest, signer.Name, Bundle, identity, InventoryPredicate, sc.Name})
 					}
+					if s.o.Bill != nil && len(s.d.Scanners) > 0 {
+						out = append(out, recordKey{subject: m.Digest, signer: signer.Name, format: Bundle, identity: identity, predicateType: BillPredicate})
+					}
 				}
 				for _, predicate := range about {
 					out = append(out, recordKey{a.tree.Root, signer.Name, Bundle, identity, predicate, a.want.Title()})

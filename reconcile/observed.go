@@ -76,10 +76,15 @@ type Observed struct {
 	Budget  int64                          // bytes that the stage can hold at once; zero if nothing needs staging
 	Unable  map[string]string              // hosts that can't untag, and why
 	Forge   bool                           // whether somebody can be asked for reviews
+	Bill    Bill                           // nil: no bill of materials is put on record
 	Rescans map[string]bool                // scanners that can judge their own inventories again
 	answers map[string]map[Question]Answer // by the question's kind
 	read    *reading
 }
+
+// Bill writes an inventory of an image, under its canonical name, and the time when it was made, as a document of BillPredicate. It is pure. An
+// inventory that can't be written has an error.
+type Bill func(Inventory, Image, time.Time) (string, error)
 
 // With returns what is known once a question is answered.
 func (o Observed) With(answers map[Question]Answer) Observed {

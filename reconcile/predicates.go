@@ -13,6 +13,8 @@ const (
 	VulnerabilityPredicate = "https://cosign.sigstore.dev/attestation/vuln/v1"
 	// InventoryPredicate is that of an Inventory. It is Assay's own: the predicate is the JSON form of Inventory.
 	InventoryPredicate = "https://github.com/assay-oci/assay/inventory/v1"
+	// BillPredicate is that of an inventory as a CycloneDX document (https://cyclonedx.org/specification/overview), for the tools of others.
+	BillPredicate = "https://cyclonedx.org/bom"
 	// VerdictPredicate is that of a verdict, a SLSA verification summary (https://slsa.dev/spec/v1.1/verification_summary).
 	VerdictPredicate = "https://slsa.dev/verification_summary/v1"
 	// ApprovalPredicate is that of an approval: which entry of the catalog admitted the image, and who approved it. It is Assay's own.

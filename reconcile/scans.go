@@ -179,6 +179,12 @@ func (s *state) refresh(w *Want, k recordKey, places []place) string {
 		} else if s.expires(old.Statement.Time) {
 			return "what was attested is about to expire"
 		}
+	case BillPredicate:
+		lister, _, ok := s.lister(w, k.subject, places)
+		inventory := recordKey{subject: k.subject, identity: k.identity, predicateType: InventoryPredicate, about: lister}
+		if ok && s.refresh(w, inventory, places) != "" {
+			return "the inventory was read anew"
+		}
 	case InventoryPredicate:
 		fresh, ok := s.freshScan(w, k.subject, k.about, places)
 		if !ok || fresh.Inventory == nil {
@@ -189,6 +195,21 @@ func (s *state) refresh(w *Want, k recordKey, places []place) string {
 		}
 	}
 	return ""
+}
+
+// lister returns the first scanner, by name, that listed what is installed in a manifest, and its scan.
+func (s *state) lister(w *Want, manifest Digest, places []place) (string, Scan, bool) {
+	var names []string
+	for _, sc := range s.d.Scanners {
+		names = append(names, sc.Name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if scan, ok := s.scanNow(w, manifest, name, places, true); ok && scan.Inventory != nil {
+			return name, scan, true
+		}
+	}
+	return "", Scan{}, false
 }
 
 // expires tells whether a record of this time has come to the end of its life. It is renewed when nine tenths of it are over, so that no run finds

@@ -20,10 +20,10 @@ const (
 )
 
 // The adapters: what speaks with the world outside. Each is a folder with all below it. None knows another one.
-var adapters = []string{"registry", "scan/builtin", "scan/command", "scan/stage", "sign", "source", "forge"}
+var adapters = []string{"registry", "scan/builtin", "scan/command", "scan/trivy", "scan/grype", "scan/osvscanner", "scan/feeds", "scan/stage", "sign", "source", "forge"}
 
 // What several adapters may use.
-var shared = []string{core, core + "/scan/layer"}
+var shared = []string{core, core + "/scan/layer", core + "/scan/program", core + "/scan/external"}
 
 // adapterOf returns the adapter that a package belongs to; empty if to none.
 func adapterOf(pkg string) string {

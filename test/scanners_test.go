@@ -112,7 +112,7 @@ func TestTwoScannersAdmitAndAttestTogether(t *testing.T) {
 				}
 			}
 			const vuln = " https://cosign.sigstore.dev/attestation/vuln/v1"
-			want := fmt.Sprint(map[string]int{"builtin" + vuln: 1, "other" + vuln: 1})
+			want := fmt.Sprint(map[string]int{"builtin" + vuln: 1, "other" + vuln: 1, "builtin https://github.com/assay-oci/assay/inventory/v1": 1, " https://cyclonedx.org/bom": 1})
 			if m.Digest == s.digests[0] { // an index is not scanned, and bears the verdict
 				want = "map[app:1.0 https://github.com/assay-oci/assay/approval/v1:1 app:1.0 https://slsa.dev/verification_summary/v1:1]"
 			}

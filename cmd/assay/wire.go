@@ -15,12 +15,14 @@ import (
 
 	catalog "github.com/assay-oci/assay/catalog-schema"
 	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/bom"
 	"github.com/assay-oci/assay/reconcile/openvex"
 	"github.com/assay-oci/assay/reconcile/policy"
 	"github.com/assay-oci/assay/reconcile/registry"
 	"github.com/assay-oci/assay/reconcile/scan/builtin"
 	"github.com/assay-oci/assay/reconcile/scan/command"
 	"github.com/assay-oci/assay/reconcile/scan/external"
+	"github.com/assay-oci/assay/reconcile/scan/feeds"
 	"github.com/assay-oci/assay/reconcile/scan/grype"
 	"github.com/assay-oci/assay/reconcile/scan/osvscanner"
 	"github.com/assay-oci/assay/reconcile/scan/program"
@@ -136,6 +138,10 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 	if s.Scanners, err = a.scanners(); err != nil {
 		return s, observed, err
 	}
+	observed.Bill = func(in reconcile.Inventory, i reconcile.Image, made time.Time) (string, error) {
+		b, err := bom.CycloneDX(in, bom.Subject{Name: i.Repo.String(), Digest: i.Digest, Created: made})
+		return string(b), err
+	}
 	observed.Rescans = map[string]bool{}
 	for name, sc := range s.Scanners {
 		_, observed.Rescans[name] = sc.(reconcile.Rescanner)
@@ -241,7 +247,7 @@ func (a *assembly) scanners() (map[string]reconcile.Scanner, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[spec.Name], programs = s, programs || spec.Name != "builtin"
+		out[spec.Name], programs = feeds.Annotate(s, advisoryFolder(a.cache)), programs || spec.Name != "builtin"
 	}
 	if lack := program.Missing(); programs && lack != "" {
 		fmt.Fprintf(a.io.err, "assay: this system doesn't give scanners %s; confined = true in the catalog makes that no verdict\n", lack)

@@ -249,6 +249,8 @@ func attested(s reconcile.Statement) string {
 		return "scan by " + s.About
 	case reconcile.InventoryPredicate:
 		return "inventory by " + s.About
+	case reconcile.BillPredicate:
+		return "bill of materials"
 	case reconcile.VerdictPredicate:
 		return "verdict"
 	case reconcile.ApprovalPredicate:
