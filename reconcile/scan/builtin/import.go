@@ -39,6 +39,33 @@ func Import(ctx context.Context, into string, from ...string) (Database, error) 
 	return d, nil
 }
 
+// Current tells whether the database in a directory was made from just these files, and describes it.
+func Current(dir string, from ...string) (Database, bool, error) {
+	info, err := Info(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Database{}, false, nil
+	}
+	zips, findErr := findZips(from)
+	if err != nil || findErr != nil {
+		return Database{}, false, nil // Import says what is wrong with the files, and makes up for what is wrong with the database
+	}
+	var digests []byte
+	for _, z := range zips {
+		sum, err := fileDigest(z)
+		if err != nil {
+			return Database{}, false, fmt.Errorf("read advisories: %w", err)
+		}
+		digests = append(digests, sum...)
+	}
+	return info, info.Digest == digestOfAll(digests), nil
+}
+
+// digestOfAll is that of a database, from those of its files.
+func digestOfAll(digests []byte) string {
+	sum := sha256.Sum256(digests)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
 func importAll(ctx context.Context, into string, from []string) (Database, error) {
 	zips, err := findZips(from)
 	if err != nil {
@@ -267,8 +294,7 @@ func (w *writer) write(ctx context.Context, path string) (err error) {
 	}); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(w.digests)
-	w.info.Digest = "sha256:" + hex.EncodeToString(sum[:])
+	w.info.Digest = digestOfAll(w.digests)
 	b, err := json.Marshal(w.info)
 	if err != nil {
 		return err
