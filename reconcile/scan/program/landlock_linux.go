@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,32 +21,47 @@ const (
 // landlock lets this process, and what it becomes, open what a view would show and nothing else. It is for systems that don't let it have a
 // mount namespace; it needs no right at all.
 func landlock(s settings) error {
-	attributes := unix.LandlockRulesetAttr{Access_fs: landlockWrite}
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attributes)), unsafe.Sizeof(attributes), 0)
-	if errno == unix.E2BIG { // an older kernel knows fewer fields
-		fd, _, errno = unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attributes)), unsafe.Sizeof(attributes.Access_fs), 0)
+	fd, err := ruleset()
+	if err != nil {
+		return fmt.Errorf("ask for Landlock: %w", err)
 	}
-	if errno != 0 {
-		return fmt.Errorf("ask for Landlock: %w", errno)
-	}
-	defer unix.Close(int(fd))
+	defer unix.Close(fd)
 	for _, path := range append(append([]string{}, system...), s.readable()...) {
-		if err := allow(int(fd), path, landlockRead); err != nil {
+		if err := allow(fd, path, landlockRead); err != nil {
 			return err
 		}
 	}
 	for _, path := range devices {
-		if err := allow(int(fd), path, landlockFile); err != nil {
+		if err := allow(fd, path, landlockFile); err != nil {
 			return err
 		}
 	}
-	if err := allow(int(fd), s.Dir, landlockWrite); err != nil {
+	if err := allow(fd, s.Dir, landlockWrite); err != nil {
 		return err
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(fd), 0, 0); errno != 0 {
 		return fmt.Errorf("enforce Landlock: %w", errno)
 	}
 	return nil
+}
+
+// ruleset asks for all that the kernel can refuse: TCP since Linux 6.7, other processes' abstract sockets and signals since 6.12. Older kernels
+// know fewer fields.
+func ruleset() (int, error) {
+	a := unix.LandlockRulesetAttr{Access_fs: landlockWrite, Access_net: unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP,
+		Scoped: unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL}
+	var errno syscall.Errno
+	for _, size := range []uintptr{unsafe.Sizeof(a), unsafe.Offsetof(a.Scoped), unsafe.Offsetof(a.Access_net)} {
+		var fd uintptr
+		fd, _, errno = unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&a)), size, 0)
+		if errno == 0 {
+			return int(fd), nil
+		}
+		if errno != unix.E2BIG && errno != unix.EINVAL {
+			break
+		}
+	}
+	return 0, errno
 }
 
 // allow adds a rule for a path and all below it. One that doesn't exist needs none.

@@ -261,10 +261,20 @@ func TestProgramSeesNoFilesOfOthers(t *testing.T) {
 	}
 	_, err = run(t, Options{}, Job{Read: []string{shown}}, "write", shown)
 	refused(t, err, "can't write")
-	if home, err := os.UserHomeDir(); err == nil {
-		_, err = run(t, Options{}, Job{}, "list", home)
-		refused(t, err, "no such file")
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	credentials := filepath.Join(home, ".docker", "config.json")
+	err = os.Mkdir(filepath.Dir(credentials), 0o700)
+	if err == nil {
+		err = os.WriteFile(credentials, []byte("secret"), 0o600)
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = run(t, Options{}, Job{}, "read", credentials)
+	refused(t, err, "can't read")
+	_, err = run(t, Options{}, Job{}, "list", home)
+	refused(t, err, "no such file")
 	for _, path := range []string{"/etc/shadow", "/etc/passwd"} {
 		_, err = run(t, Options{}, Job{}, "read", path)
 		refused(t, err, "can't read")
@@ -338,6 +348,16 @@ func TestLandlockHidesFiles(t *testing.T) {
 	}
 	if out, err := start("write", filepath.Join(dir, "own")); err != nil {
 		t.Errorf("its own folder: %s, %v", out, err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if out, err := start("dial", "tcp", l.Addr().String()); err == nil {
+		t.Log("the kernel's Landlock refuses no TCP")
+	} else if !strings.Contains(out, "permission denied") {
+		t.Errorf("%s, %v", out, err)
 	}
 	for _, args := range [][]string{{"read", secret}, {"write", shown}, {"write", filepath.Join(filepath.Dir(secret), "new")}} {
 		if out, err := start(args...); err == nil || !strings.Contains(out, "permission denied") {
