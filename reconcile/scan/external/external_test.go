@@ -45,7 +45,7 @@ func TestEcosystems(t *testing.T) {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}
 	}
-	for want, d := range map[string][2]string{"debian:12": {"debian", "12.15"}, "alpine:3.18": {"Alpine", "3.18.4"}, "": {"none", ""}, "wolfi:20230201": {"wolfi", "20230201"}, "unheard-of:1.2.3": {"unheard-of", "1.2.3"}} {
+	for want, d := range map[string][2]string{"debian:12": {"debian", "12.15"}, "alpine:3.18": {"Alpine", "3.18.4"}, "": {"none", ""}, "wolfi:20230201": {"wolfi", "20230201"}, "amazon:2023": {"amazon", "2023 (Amazon Linux)"}, "opensuse-leap:15.5": {"opensuse-leap", "15.5"}, "unheard-of:1.2.3": {"unheard-of", "1.2.3"}} {
 		if got := Distribution(d[0], d[1]); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}

@@ -155,31 +155,31 @@ type distribution struct {
 // distributions are the systems whose packages scanners know, by the ID of their os-release. Names and versions are those of
 // https://ossf.github.io/osv-schema/#defined-ecosystems, where it has them.
 var distributions = map[string]distribution{
-	"debian":       {"Debian", "deb", 1, "", false},
-	"ubuntu":       {"Ubuntu", "deb", 2, "", false},
-	"alpine":       {"Alpine", "apk", 2, "v", false},
-	"wolfi":        {"Wolfi", "apk", 0, "", false},
-	"chainguard":   {"Chainguard", "apk", 0, "", false},
-	"redhat":       {"Red Hat", "rpm", 1, "enterprise_linux:", false},
-	"rhel":         {"Red Hat", "rpm", 1, "enterprise_linux:", true},
-	"centos":       {"CentOS", "rpm", 1, "", false},
-	"rocky":        {"Rocky Linux", "rpm", 1, "", false},
-	"alma":         {"AlmaLinux", "rpm", 1, "", true},
-	"almalinux":    {"AlmaLinux", "rpm", 1, "", false},
-	"fedora":       {"Fedora", "rpm", 1, "", false},
-	"amazon":       {"Amazon Linux", "rpm", 1, "", true},
-	"amzn":         {"Amazon Linux", "rpm", 1, "", false},
-	"oracle":       {"Oracle Linux", "rpm", 1, "", true},
-	"ol":           {"Oracle Linux", "rpm", 1, "", false},
-	"oraclelinux":  {"Oracle Linux", "rpm", 1, "", true},
-	"photon":       {"Photon OS", "rpm", 2, "", false},
-	"mariner":      {"Mariner", "rpm", 2, "", false},
-	"cbl-mariner":  {"Mariner", "rpm", 2, "", true},
-	"azurelinux":   {"Azure Linux", "rpm", 1, "", false},
-	"sles":         {"SUSE", "rpm", 2, "Linux Enterprise Server ", false},
-	"suse":         {"SUSE", "rpm", 2, "Linux Enterprise Server ", true},
-	"opensuse":     {"openSUSE", "rpm", 2, "", false},
-	"opensuseleap": {"openSUSE", "rpm", 2, "Leap ", true},
+	"debian":        {"Debian", "deb", 1, "", false},
+	"ubuntu":        {"Ubuntu", "deb", 2, "", false},
+	"alpine":        {"Alpine", "apk", 2, "v", false},
+	"wolfi":         {"Wolfi", "apk", 0, "", false},
+	"chainguard":    {"Chainguard", "apk", 0, "", false},
+	"redhat":        {"Red Hat", "rpm", 1, "enterprise_linux:", false},
+	"rhel":          {"Red Hat", "rpm", 1, "enterprise_linux:", true},
+	"centos":        {"CentOS", "rpm", 1, "", false},
+	"rocky":         {"Rocky Linux", "rpm", 1, "", false},
+	"alma":          {"AlmaLinux", "rpm", 1, "", true},
+	"almalinux":     {"AlmaLinux", "rpm", 1, "", false},
+	"fedora":        {"Fedora", "rpm", 1, "", false},
+	"amazon":        {"Amazon Linux", "rpm", 1, "", true},
+	"amzn":          {"Amazon Linux", "rpm", 1, "", false},
+	"oracle":        {"Oracle Linux", "rpm", 1, "", true},
+	"ol":            {"Oracle Linux", "rpm", 1, "", false},
+	"oraclelinux":   {"Oracle Linux", "rpm", 1, "", true},
+	"photon":        {"Photon OS", "rpm", 2, "", false},
+	"mariner":       {"Mariner", "rpm", 2, "", false},
+	"cbl-mariner":   {"Mariner", "rpm", 2, "", true},
+	"azurelinux":    {"Azure Linux", "rpm", 1, "", false},
+	"sles":          {"SUSE", "rpm", 2, "Linux Enterprise Server ", false},
+	"suse":          {"SUSE", "rpm", 2, "Linux Enterprise Server ", true},
+	"opensuse":      {"openSUSE", "rpm", 2, "", false},
+	"opensuse-leap": {"openSUSE", "rpm", 2, "Leap ", true},
 }
 
 func systemEcosystem(namespace, of string) string {
@@ -205,6 +205,7 @@ func Distribution(id, version string) string {
 	if id == "" || id == "none" {
 		return ""
 	}
+	version, _, _ = strings.Cut(version, " ") // trivy writes "2023 (Amazon Linux)"
 	if version == "" {
 		return id
 	}

@@ -99,7 +99,7 @@ var languages = map[string]string{
 // systems gives the ID of a distribution's os-release to the words that stand before the version in a source's name.
 var systems = map[string]string{
 	"debian": "debian", "ubuntu": "ubuntu", "alpine": "alpine", "rocky": "rocky", "alma": "almalinux", "amazon linux": "amzn", "oracle linux": "ol",
-	"red hat": "redhat", "photon os": "photon", "suse linux enterprise": "sles", "opensuse leap": "opensuseleap", "cbl-mariner": "mariner",
+	"red hat": "redhat", "photon os": "photon", "suse linux enterprise": "sles", "opensuse leap": "opensuse-leap", "cbl-mariner": "mariner",
 	"azure linux": "azurelinux", "wolfi": "wolfi", "chainguard": "chainguard",
 }
 
