@@ -46,6 +46,7 @@ type listing struct {
 	limits  Limits
 	name    func(string) string // a file's name in diagnostics
 	files   []string
+	tests   bool // whether it collects the files of expectations, and no others
 	entries int
 	diags   hcl.Diagnostics
 	folders []string // folder of each diagnostic
@@ -89,7 +90,7 @@ func (l *listing) entry(p string, e fs.DirEntry, depth int) error {
 		return nil
 	case e.IsDir():
 		return l.walk(p, depth+1)
-	case strings.HasSuffix(name, testSuffix):
+	case isHCL && strings.HasSuffix(name, testSuffix) != l.tests:
 		return nil
 	case e.Type()&fs.ModeSymlink != 0 && (isHCL || path.Ext(name) == ""):
 		l.fail(p, "Symbolic link", "%q is a symbolic link. A catalog has plain files only; links are not followed.", p)

@@ -14,7 +14,7 @@ import (
 
 func newExport(io stdio) *cobra.Command {
 	c := &cobra.Command{Use: "export", Short: "Write what is known in the formats of others"}
-	c.AddCommand(newExportSBOM(io))
+	c.AddCommand(newExportSBOM(io), newExportVEX(io))
 	return c
 }
 
