@@ -13,10 +13,17 @@ import (
 
 	catalog "github.com/assay-oci/assay/catalog-schema"
 	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/openvex"
 	"github.com/assay-oci/assay/reconcile/policy"
+	"github.com/assay-oci/assay/reconcile/policy/expect"
 )
 
-var options = catalog.Options{Now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), Rules: policy.Rules()}
+var options = catalog.Options{Now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), Rules: policy.Rules(), VEX: readVEX}
+
+func readVEX(b []byte) (string, []reconcile.Waiver, error) {
+	d, err := openvex.Parse(b)
+	return d.Author, d.Waivers(), err
+}
 
 func load(t *testing.T, fsys fs.FS) reconcile.Desired {
 	t.Helper()
@@ -98,5 +105,44 @@ func TestEveryExampleIsFormatted(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestWhatTheExamplesExpectOfTheirPolicies(t *testing.T) {
+	dirs, err := filepath.Glob("*/acme.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, p := range dirs {
+		fsys := os.DirFS(filepath.Dir(p))
+		policies, diags := catalog.LoadPolicies(fsys, catalog.Options{Rules: options.Rules, VEX: options.VEX})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		files, diags := catalog.TestFiles(fsys, catalog.Limits{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		for _, f := range files {
+			tests, diags := expect.Decode(f.Body, f.Folder)
+			if diags.HasErrors() {
+				t.Fatal(diags)
+			}
+			for _, x := range tests {
+				rules, _, err := policies.Rules(x.Folder)
+				if err != nil {
+					t.Fatal(err)
+				}
+				x.Subject.Expected = policies.Scanners()
+				if r := x.Run(rules, policies.Waivers()); !r.Passed {
+					t.Errorf("%s: %s: %v", p, r.Name, r.Problems)
+				}
+				ran++
+			}
+		}
+	}
+	if ran < 7 {
+		t.Errorf("%d expectations were run", ran)
 	}
 }
