@@ -104,8 +104,6 @@ func (l *loader) judges(x *imageBlock) []reconcile.Bound {
 // LoadScope reads the catalog of one commit, and beside it the rules that bind the images of a folder, which needn't hold any. A folder that no scope block
 // names belongs to the scope around it.
 func LoadScope(fsys fs.FS, folder string, opts Options) (reconcile.Desired, []reconcile.Bound, *Diagnostics) {
-	t := parse(fsys, "", opts.Limits)
-	d, diags := resolve(t, t, opts)
-	l := &loader{opts: opts, base: t, head: t, now: t, bound: map[string][]reconcile.Bound{}}
-	return d, l.rulesOf(folder), diags
+	p, diags := LoadPolicies(fsys, opts)
+	return p.desired, p.l.rulesOf(folder), diags
 }

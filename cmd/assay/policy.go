@@ -85,8 +85,7 @@ func runTests(policies *catalog.Policies, tests []expect.Test) ([]expect.Result,
 		if err != nil {
 			return nil, err
 		}
-		t.Subject.Want.Scope, t.Subject.Want.Rules, t.Subject.Expected = scope, rules, policies.Scanners()
-		results = append(results, t.Run(rules, policies.Waivers()))
+		results = append(results, t.Run(expect.Place{Rules: rules, Scope: scope, Waivers: policies.Waivers(), Scanners: policies.Scanners()}))
 	}
 	return results, nil
 }

@@ -167,7 +167,7 @@ func openScan(ctx context.Context, io stdio, o scanOptions) (*assembly, error) {
 	if a.source, err = openSource(ctx, o.catalogOptions, cache); err != nil {
 		return nil, err
 	}
-	desired, rules, diags := catalog.LoadScope(a.source.FS(), o.scope, catalog.Options{Now: time.Now(), Commit: a.source.Commit(), Rules: ruleDecoders()})
+	desired, rules, diags := catalog.LoadScope(a.source.FS(), o.scope, catalog.Options{Now: time.Now(), Commit: a.source.Commit(), Rules: ruleDecoders(), VEX: readVEX})
 	if err := diags.Print(io.err, 0, coloured(io.err)); err != nil {
 		return nil, fmt.Errorf("print mistakes: %w", err)
 	}

@@ -130,12 +130,12 @@ func TestWhatTheExamplesExpectOfTheirPolicies(t *testing.T) {
 				t.Fatal(diags)
 			}
 			for _, x := range tests {
-				rules, _, err := policies.Rules(x.Folder)
+				rules, scope, err := policies.Rules(x.Folder)
 				if err != nil {
 					t.Fatal(err)
 				}
-				x.Subject.Expected = policies.Scanners()
-				if r := x.Run(rules, policies.Waivers()); !r.Passed {
+				place := expect.Place{Rules: rules, Scope: scope, Waivers: policies.Waivers(), Scanners: policies.Scanners()}
+				if r := x.Run(place); !r.Passed {
 					t.Errorf("%s: %s: %v", p, r.Name, r.Problems)
 				}
 				ran++

@@ -168,7 +168,7 @@ func (d *decoder) test(b testBlock, folder string) Test {
 		d.mistake("now: the day of the judgement is needed, so that the test gives the same tomorrow.")
 	}
 	t.Subject = d.subject(b.Image)
-	t.Subject.Want.Scope, t.Subject.Want.Origin = t.Folder, reconcile.Origin{File: b.At.Filename, Line: b.At.Start.Line}
+	t.Subject.Want.Origin = reconcile.Origin{File: b.At.Filename, Line: b.At.Start.Line}
 	return t
 }
 

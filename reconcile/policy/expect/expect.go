@@ -47,25 +47,31 @@ type Result struct {
 	Findings []reconcile.Finding `json:"findings"`
 }
 
-// Run judges the test's image by rules, with the waivers of the catalog, as the reconciler does.
-func (t Test) Run(rules []reconcile.Bound, waivers []reconcile.Waiver) Result {
-	r := Result{Name: t.Name, File: t.At.Filename, Line: t.At.Start.Line, Verdict: verdict(false), Findings: []reconcile.Finding{}}
-	blocked := false
-	for _, b := range rules {
-		for _, f := range b.Check(t.Subject, t.Now) {
-			f.Rule, f.Scope, f.Warning, f.Origin = b.Name(), b.Scope, b.Warn, b.Origin
-			if slices.ContainsFunc(waivers, func(w reconcile.Waiver) bool {
-				return w.Covers(f, t.Subject.Want.Name, t.Subject.Want.From.Digest, t.Now)
-			}) {
-				continue
-			}
-			blocked = blocked || !b.Warn && !f.Pending
-			r.Findings = append(r.Findings, f)
-		}
+// A Place is what judges images in one folder of a catalog.
+type Place struct {
+	Rules    []reconcile.Bound
+	Scope    string // folder of the scope
+	Waivers  []reconcile.Waiver
+	Scanners []reconcile.ScannerSpec
+}
+
+// Run judges the test's image by what the place has, as a plan would.
+func (t Test) Run(p Place) Result {
+	w := t.Subject.Want
+	w.Rules, w.Scope = p.Rules, p.Scope
+	d := reconcile.Desired{Waivers: p.Waivers, Scanners: p.Scanners}
+	for _, other := range t.Subject.Siblings {
+		other.Scope = p.Scope
+		d.Wants = append(d.Wants, other)
 	}
-	r.Verdict = verdict(blocked)
+	v := reconcile.Judge(d, w, t.Subject.Evidence, t.Now)
+	blocked := len(v.Refused) > 0
+	r := Result{Name: t.Name, File: t.At.Filename, Line: t.At.Start.Line, Verdict: verdict(blocked), Findings: slices.Concat(v.Refused, v.Warned)}
+	if r.Findings == nil {
+		r.Findings = []reconcile.Finding{}
+	}
 	if blocked != t.Blocked {
-		r.Problems = append(r.Problems, fmt.Sprintf("the image is %s, not %s", verdict(blocked), verdict(t.Blocked)))
+		r.Problems = append(r.Problems, fmt.Sprintf("the image is %s, not %s", r.Verdict, verdict(t.Blocked)))
 	}
 	r.Problems = append(r.Problems, t.compare(r.Findings)...)
 	r.Passed = len(r.Problems) == 0

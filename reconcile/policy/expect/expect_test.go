@@ -78,7 +78,7 @@ func TestRun(t *testing.T) {
 			if diags.HasErrors() || len(tests) != 1 {
 				t.Fatal(diags)
 			}
-			r := tests[0].Run([]reconcile.Bound{vulnerabilities, warns}, c.waivers)
+			r := tests[0].Run(Place{Rules: []reconcile.Bound{vulnerabilities, warns}, Scope: "payments", Waivers: c.waivers})
 			if got := strings.Join(r.Problems, "; "); got != c.want || r.Passed != (c.want == "") {
 				t.Errorf("%q, passed: %v", got, r.Passed)
 			}
@@ -128,9 +128,21 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal(diags)
 		}
 		for _, x := range tests {
-			if r := x.Run([]reconcile.Bound{b}, nil); r.Passed != (len(r.Problems) == 0) {
+			if r := x.Run(Place{Rules: []reconcile.Bound{b}}); r.Passed != (len(r.Problems) == 0) {
 				t.Errorf("%+v", r)
 			}
 		}
 	})
+}
+
+func TestOtherVersionsCount(t *testing.T) {
+	for others, want := range map[string]string{`"2"`: "admitted", `"2", "3"`: "blocked"} {
+		tests, diags := parse(t, "test \"x\" {\nnow = \"2026-11-21\"\nimage \"nginx\" {\nother_versions = ["+others+"]\n}\nexpect {\nverdict = \""+want+"\"\n}\n}\n")
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		if r := tests[0].Run(Place{Rules: []reconcile.Bound{bound(t, "versions", "maximum = 2")}, Scope: "payments"}); !r.Passed {
+			t.Errorf("%s: %v", others, r.Problems)
+		}
+	}
 }
