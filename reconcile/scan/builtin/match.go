@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/assay-oci/assay/reconcile"
-	"github.com/google/osv-scalibr/semantic"
 	"go.etcd.io/bbolt"
 )
 
@@ -185,7 +184,7 @@ func (a versions) affects(version, ecosystem string) (bool, []string) {
 
 // contains walks through the events of a range in the order of their versions: OSV schema, "Evaluation".
 func (r span) contains(version, ecosystem string) (hit bool, fix string) {
-	at, err := semantic.Parse(version, ecosystem)
+	at, err := parseVersion(version, ecosystem)
 	if err != nil || version == "" {
 		return true, lastFix(r.Events)
 	}
@@ -228,7 +227,7 @@ func sorted(events []event, ecosystem string) ([]event, bool) {
 			}
 			return 1
 		}
-		v, err := semantic.Parse(a.version(), ecosystem)
+		v, err := parseVersion(a.version(), ecosystem)
 		if err != nil {
 			ok = false
 			return 0

@@ -56,6 +56,43 @@ func TestVersionsInRanges(t *testing.T) {
 	}
 }
 
+// Every ecosystem that this scanner finds packages of has an order of versions that is its own.
+func TestRangesOfEveryEcosystem(t *testing.T) {
+	for ecosystem, v := range map[string]struct{ before, fixed, after string }{
+		"Debian:12":                  {"1.0-1~deb12u1", "1.0-1", "1.0-1+b1"},
+		"Ubuntu:24.04":               {"1:2.0-0ubuntu1", "1:2.0-0ubuntu1.1", "2:1.0"},
+		"Alpine:v3.20":               {"3.3.2_rc1-r0", "3.3.2-r0", "3.3.2-r10"},
+		"Wolfi":                      {"8.1.0-r2", "8.1.0-r10", "8.10.0-r0"},
+		"Chainguard":                 {"8.1.0-r2", "8.1.0-r10", "8.10.0-r0"},
+		"MinimOS":                    {"8.1.0-r2", "8.1.0-r10", "8.10.0-r0"},
+		"Alpaquita:23":               {"8.1.0-r2", "8.1.0-r10", "8.10.0-r0"},
+		"Red Hat:enterprise_linux:9": {"1:3.0.7-24.el9", "1:3.0.7-25.el9", "2:1.0-1.el9"},
+		"Rocky Linux:9":              {"3.0.7-9.el9", "3.0.7-24.el9", "3.0.10-1.el9"},
+		"AlmaLinux:9":                {"3.0.7-9.el9", "3.0.7-24.el9", "3.0.10-1.el9"},
+		"Mageia:9":                   {"8.5.0~rc1-1.mga9", "8.5.0-1.mga9", "8.5.0-1.1.mga9"},
+		"openSUSE:Leap 15.6":         {"4.17.1-150500.3.9.1", "4.17.1-150500.3.12.1", "4.18.0-1.1"},
+		"Azure Linux:3":              {"8.8.0-1.azl3", "8.8.0-2.azl3", "8.11.0-1.azl3"},
+		"npm":                        {"1.2.3-rc.1", "1.2.3", "1.10.0"},
+		"Go":                         {"0.0.0-20200101000000-000000000000", "0.7.0", "0.17.0"},
+		"PyPI":                       {"3.0rc1", "3.0", "3.0.post1"},
+		"Maven":                      {"1.0-alpha-1", "1.0", "1.0-sp"},
+		"RubyGems":                   {"2.2.4.pre", "2.2.4", "2.2.10"},
+		"NuGet":                      {"12.0.1-beta", "12.0.1", "12.0.1.1"},
+		"Packagist":                  {"v5.4.0-RC1", "5.4.0", "v5.4.10"},
+		"crates.io":                  {"0.6.9", "0.6.13", "0.10.0"},
+	} {
+		a := versions{Ranges: []span{{Type: "ECOSYSTEM", Events: []event{{Introduced: "0"}, {Fixed: v.fixed}}}}}
+		for version, want := range map[string]bool{v.before: true, v.fixed: false, v.after: false} {
+			if hit, _ := a.affects(version, ecosystem); hit != want {
+				t.Errorf("%s %s, fixed in %s: affected %v", ecosystem, version, v.fixed, hit)
+			}
+		}
+		if known, err := canCompare(ecosystem); !known || err != nil {
+			t.Errorf("%s is not imported: %v, %v", ecosystem, known, err)
+		}
+	}
+}
+
 func recordAbout(id string, aliases, upstream []string) string {
 	list := func(s []string) string {
 		out := ""

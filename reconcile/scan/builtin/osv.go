@@ -140,9 +140,17 @@ var uncompared = map[osvconstants.Ecosystem]bool{
 	osvconstants.EcosystemVSCode: true, "GIT": true,
 }
 
+// parseVersion is semantic.Parse, for one more ecosystem of rpm packages.
+func parseVersion(version, ecosystem string) (semantic.Version, error) {
+	if strings.HasPrefix(ecosystem, "Azure Linux:") {
+		ecosystem = "Red Hat"
+	}
+	return semantic.Parse(version, ecosystem)
+}
+
 // canCompare tells whether versions of an ecosystem can be compared. One of which nobody has heard is an error.
 func canCompare(ecosystem string) (bool, error) {
-	if _, err := semantic.Parse("1", ecosystem); !errors.Is(err, semantic.ErrUnsupportedEcosystem) {
+	if _, err := parseVersion("1", ecosystem); !errors.Is(err, semantic.ErrUnsupportedEcosystem) {
 		return true, nil
 	}
 	base, _, _ := strings.Cut(ecosystem, ":")
