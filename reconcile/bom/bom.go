@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/assay-oci/assay/reconcile"
-	"github.com/github/go-spdx/v2/spdxexp"
+	"github.com/assay-oci/assay/reconcile/spdx"
 )
 
 // A Subject is what a bill of materials is about.
@@ -86,14 +86,18 @@ func unique(in reconcile.Inventory) []reconcile.Package {
 	return out
 }
 
-// expression tells whether a licence is an SPDX expression. Inventories come from several scanners.
-func expression(license string) bool {
-	const maximum = 16 << 10 // bytes; a longer one is quoted, not parsed
-	if license == "" || len(license) > maximum {
-		return false
+// expression returns a licence as an SPDX expression, if it is one. Inventories come from several scanners.
+func expression(license string) (string, bool) {
+	e, err := spdx.Parse(license)
+	if err != nil {
+		return "", false
 	}
-	ok, _ := spdxexp.ValidateLicenses([]string{license})
-	return ok
+	for _, l := range e.Licenses() {
+		if !l.Known && (l.Exception != "" || licenseRef.FindString(l.ID) != l.ID) {
+			return "", false
+		}
+	}
+	return e.String(), true
 }
 
 func encode(v any) ([]byte, error) {

@@ -93,11 +93,11 @@ func CycloneDX(in reconcile.Inventory, s Subject) ([]byte, error) {
 
 // cdxLicenses: an expression stands alone; anything else is a licence with a name.
 func cdxLicenses(license string) []any {
-	switch {
-	case license == "":
+	if license == "" {
 		return nil
-	case expression(license):
-		return []any{map[string]string{"expression": license}}
+	}
+	if e, ok := expression(license); ok {
+		return []any{map[string]string{"expression": e}}
 	}
 	return []any{map[string]any{"license": map[string]string{"name": license}}}
 }

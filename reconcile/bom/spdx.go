@@ -106,9 +106,9 @@ func SPDX(in reconcile.Inventory, s Subject) ([]byte, error) {
 	extracted := map[string]bool{}
 	for _, p := range unique(in) {
 		x := newSPDXPackage("SPDXRef-"+reference(p), p.Name, p.Version, p.PURL)
-		if expression(p.License) {
-			x.Declared = p.License
-			for _, ref := range licenseRef.FindAllString(p.License, -1) {
+		if e, ok := expression(p.License); ok {
+			x.Declared = e
+			for _, ref := range licenseRef.FindAllString(e, -1) {
 				extracted[ref] = true
 			}
 		} else if p.License != "" {
