@@ -242,11 +242,7 @@ func TestParse(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, name := range []string{"vulnerable.image.json", "clean.image.json", "vulnerable.image-sbom.json", "clean.image-sbom.json"} {
-		b, err := fs.ReadFile(records(), name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
+		f.Add(scantest.Trimmed(f, records(), name))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := parse(b); err == nil {

@@ -177,11 +177,7 @@ func TestParse(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, name := range []string{"vulnerable", "clean", "liar"} {
-		b, err := fs.ReadFile(records(), name+".image.json")
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
+		f.Add(scantest.Trimmed(f, records(), name+".image.json"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, packages, err := parse(b)

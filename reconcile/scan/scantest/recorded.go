@@ -171,3 +171,36 @@ func Fake(t testing.TB, name string) string {
 	}
 	return path
 }
+
+// Trimmed makes a small document of a large one: of each list the first element stays. Fuzzing starts from it, since of large inputs Go's fuzzer spends all
+// its time on making them smaller.
+func Trimmed(t testing.TB, records fs.FS, name string) []byte {
+	t.Helper()
+	b, err := fs.ReadFile(records, name)
+	var v any
+	if err == nil {
+		err = json.Unmarshal(b, &v)
+	}
+	if err == nil {
+		b, err = json.Marshal(firsts(v))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func firsts(v any) any {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			v[i] = firsts(v[i])
+		}
+		return v[:min(1, len(v))]
+	case map[string]any:
+		for k := range v {
+			v[k] = firsts(v[k])
+		}
+	}
+	return v
+}

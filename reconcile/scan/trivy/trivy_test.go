@@ -320,11 +320,7 @@ func TestParse(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, name := range []string{"vulnerable.image.json", "clean.image.json", "vulnerable.sbom.json"} {
-		b, err := fs.ReadFile(records(), name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
+		f.Add(scantest.Trimmed(f, records(), name))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, packages, err := parse(b)
