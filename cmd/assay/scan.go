@@ -103,10 +103,15 @@ func runScan(ctx context.Context, io stdio, o scanOptions, name string) error {
 	} else {
 		err = out.text(io.out, time.Now())
 	}
-	if err == nil && out.Verdict != nil && len(out.Verdict.Refused) > 0 {
+	switch {
+	case err != nil:
+		return err
+	case out.Verdict != nil && len(out.Verdict.Refused) > 0:
 		return exit(exitBlocked)
+	case out.Verdict == nil && !out.judged():
+		return exit(exitFailed)
 	}
-	return err
+	return nil
 }
 
 // scannedWant is the version that the image would be if the catalog had it.
@@ -161,7 +166,7 @@ func (s scanned) text(w io.Writer, now time.Time) error {
 		fmt.Fprintln(&b)
 	}
 	if s.Verdict == nil {
-		fmt.Fprintf(&b, "%s\n", counts(s.Platforms))
+		fmt.Fprintf(&b, "%s\n", s.counts())
 	} else {
 		s.verdict(&b)
 	}
@@ -188,7 +193,7 @@ func (s scanned) verdict(b *strings.Builder) {
 	if len(s.Verdict.Refused) > 0 {
 		word = fmt.Sprintf("The policy refuses it: %d findings", len(s.Verdict.Refused))
 	}
-	fmt.Fprintf(b, "%s. %s\n", word, counts(s.Platforms))
+	fmt.Fprintf(b, "%s. %s\n", word, s.counts())
 }
 
 func scanLine(s reconcile.Scan, now time.Time) string {
@@ -212,24 +217,31 @@ func scanLine(s reconcile.Scan, now time.Time) string {
 	return line
 }
 
+// judged tells whether any scanner said anything.
+func (s scanned) judged() bool {
+	return slices.ContainsFunc(s.Platforms, func(p scannedPlatform) bool {
+		return slices.ContainsFunc(p.Scans, func(x reconcile.Scan) bool { return x.NoVerdict == "" })
+	})
+}
+
+func (s scanned) counts() string {
+	if !s.judged() {
+		return "No scanner gave a verdict."
+	}
+	return counts(s.Platforms)
+}
+
 // counts says how many vulnerabilities there are by severity, those of several platforms once.
 func counts(ps []scannedPlatform) string {
 	seen := map[string]bool{}
 	by := map[reconcile.Severity]int{}
-	verdicts := false
 	for _, p := range ps {
-		for _, s := range p.Scans {
-			verdicts = verdicts || s.NoVerdict == ""
-		}
 		for _, v := range p.Vulnerabilities {
 			if k := v.Key + v.ID; !seen[k] {
 				seen[k] = true
 				by[v.Severity]++
 			}
 		}
-	}
-	if !verdicts {
-		return "No scanner gave a verdict."
 	}
 	var parts []string
 	for _, s := range []reconcile.Severity{reconcile.Critical, reconcile.High, reconcile.Medium, reconcile.Low, reconcile.Negligible, reconcile.Unknown} {
