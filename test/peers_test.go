@@ -134,7 +134,7 @@ func scanner(t *testing.T, name string) string {
 	if err := os.WriteFile(document, []byte(`{"schema": "assay.scan/v1", "version": "1.2.3", "database": "2026-11-20T06:00:00Z", "ecosystems": ["Go"], "packages": 1, "vulnerabilities": []}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("scanner %q {\n  command = [\"sh\", \"-c\", \"cat %s\"]\n}\n", name, document)
+	return fmt.Sprintf("scanner %q {\n  command = [\"sh\", \"-c\", \"cat $1\", \"sh\", %q, \"{layout}\"]\n}\n", name, document) // it may read the files that its arguments name
 }
 
 func TestCosignVerifiesWhatScannersSaid(t *testing.T) {
