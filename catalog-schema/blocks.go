@@ -52,6 +52,7 @@ type signerBlock struct {
 	Key     string         `hcl:"key,required" doc:"A reference to the private key."`
 	Public  publicKey      `hcl:"public_key" doc:"The public half of the key, in PEM, as cosign.pub has it. With it, a plan verifies signatures without the private key. Default: the file beside the key whose name ends in .pub."`
 	Formats []signerFormat `hcl:"formats" default:"[\"legacy\", \"bundle\"]" doc:"How signatures are stored: cosign's legacy tags, Sigstore bundles, or both."`
+	Retired bool           `hcl:"retired" default:"false" doc:"Whether it signs nothing more. What it signed still counts, and is deleted where another signer has signed the same; then the block can go."`
 	Keyless []*emptyBlock  `hcl:"keyless,block" doc:"Not supported yet by this version."`
 }
 

@@ -193,7 +193,7 @@ func (l *loader) organization() {
 }
 
 func signer(x *signerBlock) reconcile.SignerSpec {
-	s := reconcile.SignerSpec{Name: x.label, Key: x.Key, PublicKey: string(x.Public), Origin: origin(x.def()), Formats: []reconcile.Format{reconcile.Legacy, reconcile.Bundle}}
+	s := reconcile.SignerSpec{Name: x.label, Key: x.Key, PublicKey: string(x.Public), Retired: x.Retired, Origin: origin(x.def()), Formats: []reconcile.Format{reconcile.Legacy, reconcile.Bundle}}
 	if len(x.Formats) > 0 {
 		s.Formats = nil
 		for _, f := range x.Formats {

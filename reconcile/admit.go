@@ -36,6 +36,7 @@ func (s *state) admit(a admission, j judgement, b *builder) {
 		}
 	}
 	s.retire(a, renewed, before, b)
+	s.retireSigners(a, before, b)
 	for _, p := range a.places {
 		if ready[p.Repo] && !refused {
 			s.admitTags(a, p, slices.Concat(before[p.Repo].content, before[p.Repo].records), b)
@@ -97,6 +98,37 @@ func (s *state) retire(a admission, renewed map[recordKey]string, before map[Rep
 			}
 			sortBy(act.Remove, func(x Removal) string { return x.Digest.s })
 			b.add(act)
+		}
+	}
+}
+
+// retireSigners plans the deletion of what signers left that sign nothing more, in the places where somebody else's signature of the same digest
+// lies or is placed in this run: at no moment does a digest bear no valid signature. Cosign's first format keeps all signatures of a digest in one
+// manifest, so there the old one stays beside the new one.
+func (s *state) retireSigners(a admission, before map[Repo]*planned, b *builder) {
+	retired := map[string]bool{}
+	for _, sp := range s.d.Signers {
+		retired[sp.Name] = sp.Retired
+	}
+	for _, d := range a.tree.Signed() {
+		for _, p := range a.places {
+			var old []Removal
+			signed := false
+			records, _ := s.records(Image{p.Repo, d})
+			for _, r := range records {
+				switch st := r.Statement; {
+				case !retired[st.Signer]:
+					signed = signed || st.PredicateType == ""
+				case st.Format == Bundle:
+					old = append(old, Removal{Digest: r.At, Subject: d})
+				}
+			}
+			if len(old) == 0 || !signed && len(before[p.Repo].records) == 0 {
+				continue
+			}
+			sortBy(old, func(x Removal) string { return x.Digest.s })
+			b.add(Action{Kind: Retire, Title: a.want.Title(), Digest: d, To: p.Repo, Remove: old, Needs: slices.Clone(before[p.Repo].records),
+				Reason: "its signer is retired", Origin: a.want.Origin})
 		}
 	}
 }

@@ -105,6 +105,7 @@ type SignerSpec struct {
 	Key       string // a reference to the private key: a file's path
 	PublicKey string // PEM; empty if it is to be found beside the private key
 	Formats   []Format
+	Retired   bool // it signs nothing more; its records go once those of the others are there
 	Origin    Origin
 }
 

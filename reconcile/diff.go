@@ -254,6 +254,9 @@ func (s *state) keys(a admission) []recordKey {
 	var out []recordKey
 	for identity := range identities {
 		for _, signer := range s.d.Signers {
+			if signer.Retired {
+				continue
+			}
 			for _, f := range signer.Formats {
 				for _, d := range signed {
 					out = append(out, recordKey{subject: d, signer: signer.Name, format: f, identity: identity})

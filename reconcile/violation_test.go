@@ -305,3 +305,46 @@ func TestWaiversWithoutEffectAreTold(t *testing.T) {
 		t.Errorf("violations: %s", summaries(p.Violations))
 	}
 }
+
+func TestARetiredSignersRecordsGoOnceAnotherOneHasSigned(t *testing.T) {
+	a := newAging(t, nil)
+	d := a.d
+	d.Signers = []SignerSpec{{Name: "main", Formats: []Format{Legacy, Bundle}}, {Name: "next", Formats: []Format{Legacy, Bundle}}}
+	e := a.effects()
+	e.Signers["next"] = signerNamed{a.world, "next"}
+	run := func(d Desired) Report {
+		return Reconcile(context.Background(), d, a.observed(), a.senses(), e, now.Add(time.Hour))
+	}
+	if got := kinds(run(d).Plan); got != "sign 6, attest 6, place 24" {
+		t.Errorf("a second signer: %q", got)
+	}
+	d.Signers[0].Retired = true
+	a.onWrite = func(int) error { // at each moment, each digest has a valid signature by one of them
+		for _, r := range []Repo{eu, us} {
+			for _, dg := range a.trees[sum("nginx-1")].Signed() {
+				if !slices.ContainsFunc(a.records[Image{r, dg}], func(r Record) bool { return r.Statement.PredicateType == "" && r.Statement.Format == Bundle }) {
+					t.Errorf("%s in %s bears no signature", dg, r)
+				}
+			}
+		}
+		return nil
+	}
+	if got := kinds(run(d).Plan); got != "retire 6" {
+		t.Errorf("the first one retired: %q", got)
+	}
+	d.Signers = d.Signers[1:]
+	if got := kinds(run(d).Plan); got != "" {
+		t.Errorf("the first one gone: %q", got)
+	}
+}
+
+// signerNamed signs as another one.
+type signerNamed struct {
+	*world
+	name string
+}
+
+func (s signerNamed) Sign(ctx context.Context, st Statement) (Record, error) {
+	st.Signer = s.name
+	return s.world.Sign(ctx, st)
+}

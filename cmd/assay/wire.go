@@ -226,6 +226,9 @@ func (a *assembly) effects(ctx context.Context) (reconcile.Effects, error) {
 	w := registry.NewWriter(a.reader)
 	e := reconcile.Effects{Catalog: a.source, Copier: w, Tagger: w, Deleter: w, Placer: w, Signers: map[string]reconcile.Signer{}, Done: a.progress.acted}
 	for _, spec := range a.desired.Signers {
+		if spec.Retired {
+			continue
+		}
 		s, err := sign.New(ctx, sign.Options{Name: spec.Name, Key: spec.Key, Password: a.password})
 		if err != nil {
 			return e, err
