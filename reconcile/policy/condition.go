@@ -29,9 +29,9 @@ func init() {
 // Bounds of an expression.
 const (
 	maxParts    = 500
-	maxLoops    = 1     // for expressions and splats in one another
-	maxElements = 20000 // packages or vulnerabilities that a condition is evaluated over
-	maxTemplate = 20    // parts of a template inside a loop
+	maxLoops    = 1    // for expressions and splats in one another
+	maxElements = 5000 // packages or vulnerabilities that a condition is evaluated over; cty makes a list of n elements in time n²
+	maxTemplate = 20   // parts of a template inside a loop
 )
 
 func buildCondition(p condition, _ hcl.Body) (reconcile.Reads, check, hcl.Diagnostics) {
@@ -146,8 +146,8 @@ func checkExpression(e hcl.Expression) hcl.Diagnostics {
 	return diags
 }
 
-// A walker sees that no loop stands in another one, and that what is done for each element takes no time that grows with their number, but
-// in functions, which are metered.
+// A walker sees that no loop stands in another one, and that what is done for each element takes no time that grows with their number: HCL
+// walks through every argument of a function before the function is asked, and so before a meter can stop it.
 type walker struct {
 	parts, loops int
 	whole        map[hclsyntax.Node]bool // where a list or map may stand as a whole inside a loop, for nothing is done with each of its elements
@@ -164,15 +164,13 @@ func (w *walker) Enter(n hclsyntax.Node) hcl.Diagnostics {
 		w.allow(n.Collection)
 	case *hclsyntax.RelativeTraversalExpr:
 		w.allow(n.Source)
-	case *hclsyntax.FunctionCallExpr:
-		w.allow(n.Args...)
 	case *hclsyntax.TemplateExpr:
 		if w.loops > 0 && len(n.Parts) > maxTemplate {
 			return hcl.Diagnostics{mistake(n.Range(), "Template too large", "A template inside a for expression has at most %d parts.", maxTemplate)}
 		}
 	case *hclsyntax.ScopeTraversalExpr:
 		if w.loops > 0 && !w.whole[n] && isCollection(n) {
-			return hcl.Diagnostics{mistake(n.Range(), "Too much work", "Inside a for expression, a list, map or object of the image may stand as the argument of a function alone.")}
+			return hcl.Diagnostics{mistake(n.Range(), "Too much work", "Inside a for expression, no list, map or object of the image may stand as a whole; use setintersection, setsubtract or contains around it.")}
 		}
 	}
 	if isLoop(n) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -108,5 +109,35 @@ func TestAConditionOverHostileLabelsEndsSoon(t *testing.T) {
 	}
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("took %s", took)
+	}
+}
+
+func TestAConditionThatTakesTooMuchWorkIsNotMet(t *testing.T) {
+	x := listing("trivy")
+	for i := range maxElements {
+		x.Inventory.Packages = append(x.Inventory.Packages, reconcile.Package{Name: fmt.Sprint("p", i), Version: "1", Ecosystem: "npm", License: fmt.Sprint("L", i)})
+	}
+	s := scanned(subjectOn(t, "linux/amd64"), "linux/amd64", x)
+	for _, assert := range []string{
+		`length(distinct(image.licenses)) < 0`,
+		`matches("(a|b){400}x", join(",", image.licenses))`,
+		`length(join(join("", image.licenses), image.licenses)) > 0`,
+		`alltrue([for p in image.packages : length(split("", replace(format("%999s", p.name), " ", "aaaa"))) > 0])`,
+		`try(alltrue([for p in image.packages : length(split("", format("%999s", p.name))) > 0]), false)`,
+	} {
+		start := time.Now()
+		got := rule(t, "condition", "assert = "+assert).Check(s, now)
+		if len(got) != 1 {
+			t.Errorf("%s: %v", assert, got)
+		}
+		if took := time.Since(start); took > 15*time.Second {
+			t.Errorf("%s took %s", assert, took)
+		} else {
+			t.Logf("%s took %s", assert, took)
+		}
+	}
+	x.Inventory.Packages = append(x.Inventory.Packages, reconcile.Package{Name: "one more", Version: "1"})
+	if got := rule(t, "condition", `assert = length(image.packages) > 0`).Check(scanned(subjectOn(t, "linux/amd64"), "linux/amd64", x), now); len(got) != 1 {
+		t.Errorf("%v", got)
 	}
 }

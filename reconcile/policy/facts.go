@@ -108,7 +108,7 @@ func conditionDoc() string {
 		"nobody takes an empty list for a clean image.\n\n" +
 		"Functions, as in Terraform: " + functionNames() + ". " +
 		"`matches(pattern, text)` searches for an RE2 regular expression. `lookup(map, key, otherwise)` reads a label that may be missing. There is no clock: a condition gives the same answer whenever it is asked.\n\n" +
-		fmt.Sprintf("An expression has at most %d parts, and no `for` or `[*]` inside another one. What its functions do is counted: one that takes too much work counts as false.", maxParts)
+		fmt.Sprintf("An expression has at most %d parts, and inside a `for` or `[*]` neither another one nor a list, map or object of the image as a whole. What its functions do is counted: one that takes too much work counts as false.", maxParts)
 }
 
 // facts are what is known of one platform of an image.

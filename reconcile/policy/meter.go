@@ -14,8 +14,8 @@ import (
 // and so is what they make.
 
 const (
-	maxWork   = 10_000_000 // steps of all functions in one evaluation: about a second
-	maxResult = 4 << 20    // bytes and elements that a function may make
+	maxWork   = 1_000_000 // steps of all functions in one evaluation: a few seconds
+	maxResult = 4 << 20   // bytes and elements that a function may make
 )
 
 var errWork = errors.New("the condition takes too much work on this image; make it simpler")
@@ -40,9 +40,16 @@ func (m *meter) functions() map[string]function.Function {
 }
 
 func (m *meter) metered(name string, f function.Function) function.Function {
+	params, rest := f.Params(), f.VarParam()
+	for i := range params { // nothing is marked here; to look for marks would walk through each argument before it is charged for
+		params[i].AllowMarked = true
+	}
+	if rest != nil {
+		rest.AllowMarked = true
+	}
 	return function.New(&function.Spec{
-		Params:   f.Params(),
-		VarParam: f.VarParam(),
+		Params:   params,
+		VarParam: rest,
 		Type: func(args []cty.Value) (cty.Type, error) {
 			if err := m.before(name, args); err != nil {
 				return cty.DynamicPseudoType, err
@@ -65,6 +72,9 @@ func (m *meter) metered(name string, f function.Function) function.Function {
 
 // before charges for a call, and refuses one that would make too much.
 func (m *meter) before(name string, args []cty.Value) error {
+	if m.left < 0 { // a loop goes on after an error: its other elements must cost nothing
+		return errWork
+	}
 	work := int64(1)
 	for _, a := range args {
 		work += weight(a) / 16
