@@ -59,6 +59,9 @@ func buildCondition(p condition, _ hcl.Body) (reconcile.Reads, check, hcl.Diagno
 		}
 		return once(onEach(s, func(m reconcile.Manifest, where string) []reconcile.Finding {
 			f := facts{want: s.Want, tree: *s.Evidence.Tree, manifest: m, now: now}
+			if c := m.Config; max(len(c.Labels), len(c.Env), len(c.Entrypoint), len(c.Command), len(c.Ports), len(c.Volumes), len(notes(f.tree, m))) > maxElements {
+				return tooMany("labels, annotations, variables or other words of the author", platformName(m))
+			}
 			if needs.reads() >= reconcile.ReadsScans {
 				if missing := f.gather(verdicts(s, m.Digest, 0, now), needs); missing != nil {
 					return missing

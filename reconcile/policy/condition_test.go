@@ -136,6 +136,11 @@ func TestAConditionThatTakesTooMuchWorkIsNotMet(t *testing.T) {
 			t.Logf("%s took %s", assert, took)
 		}
 	}
+	labelled := subjectOn(t, "linux/amd64")
+	labelled.Evidence.Tree.Manifests[0].Config.Env = make([]string, maxElements+1)
+	if got := rule(t, "condition", `assert = image.config.user == ""`).Check(labelled, now); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
 	x.Inventory.Packages = append(x.Inventory.Packages, reconcile.Package{Name: "one more", Version: "1"})
 	if got := rule(t, "condition", `assert = length(image.packages) > 0`).Check(scanned(subjectOn(t, "linux/amd64"), "linux/amd64", x), now); len(got) != 1 {
 		t.Errorf("%v", got)

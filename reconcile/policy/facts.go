@@ -147,10 +147,14 @@ func (f *facts) gather(vs []verdict, n needs) []reconcile.Finding {
 		}
 	}
 	if len(f.packages) > maxElements || len(f.merged) > maxElements {
-		return []reconcile.Finding{{ID: "condition", Summary: fmt.Sprintf("there are more than %d packages or vulnerabilities on %s, too many for a condition", maxElements, platform),
-			Detail: "ask for a waiver, or use the rules made for packages and vulnerabilities"}}
+		return tooMany("packages or vulnerabilities", platform)
 	}
 	return nil
+}
+
+func tooMany(what, platform string) []reconcile.Finding {
+	return []reconcile.Finding{{ID: "condition", Summary: fmt.Sprintf("there are more than %d %s on %s, too many for a condition", maxElements, what, platform),
+		Detail: "ask for a waiver, or use the rules made for them"}}
 }
 
 // image makes the object that a condition sees. What the condition doesn't speak of is left unknown.
