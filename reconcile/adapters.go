@@ -130,8 +130,10 @@ type Signer interface {
 	Sign(context.Context, Statement) (Record, error)
 }
 
-// Placer writes records beside images, and reads them back as they lie there, unverified.
+// Placer writes records beside images, and reads them back as they lie there, unverified. Withdraw takes one in cosign's first format, by its ID, off an
+// image that bears others; one that isn't there is no error.
 type Placer interface {
+	Withdraw(ctx context.Context, subject Image, record string) error
 	Place(ctx context.Context, record Record, to Repo) error
 	Attached(context.Context, Image) ([]Record, error)
 }

@@ -77,9 +77,6 @@ func (s *state) renewals(a admission) map[recordKey]string {
 // the one that counts; where one is made anew in this run, those before it, once it lies there.
 func (s *state) retire(a admission, renewed map[recordKey]string, before map[Repo]*planned, b *builder) {
 	for _, k := range s.keys(a) {
-		if k.format != Bundle {
-			continue
-		}
 		for _, p := range named(a.places, k.identity) {
 			old := s.fitting(k, p.Repo)
 			var needs []string
@@ -94,17 +91,16 @@ func (s *state) retire(a admission, renewed map[recordKey]string, before map[Rep
 			}
 			act := Action{Kind: Retire, Title: a.want.Title(), Digest: k.subject, To: p.Repo, Needs: slices.Clone(needs), Reason: "a newer record replaces it", Origin: a.want.Origin}
 			for _, r := range old {
-				act.Remove = append(act.Remove, Removal{Digest: r.At, Subject: k.subject})
+				act.Remove = append(act.Remove, r.removal())
 			}
-			sortBy(act.Remove, func(x Removal) string { return x.Digest.s })
+			sortBy(act.Remove, func(x Removal) string { return x.Digest.s + x.Record })
 			b.add(act)
 		}
 	}
 }
 
 // retireSigners plans the deletion of what signers left that sign nothing more, in the places where somebody else's signature of the same digest
-// lies or is placed in this run: at no moment does a digest bear no valid signature. Cosign's first format keeps all signatures of a digest in one
-// manifest, so there the old one stays beside the new one.
+// lies or is placed in this run: at no moment does a digest bear no valid signature.
 func (s *state) retireSigners(a admission, before map[Repo]*planned, b *builder) {
 	retired := map[string]bool{}
 	for _, sp := range s.d.Signers {
@@ -116,21 +112,29 @@ func (s *state) retireSigners(a admission, before map[Repo]*planned, b *builder)
 			signed := false
 			records, _ := s.records(Image{p.Repo, d})
 			for _, r := range records {
-				switch st := r.Statement; {
-				case !retired[st.Signer]:
+				if st := r.Statement; retired[st.Signer] {
+					old = append(old, r.removal())
+				} else {
 					signed = signed || st.PredicateType == ""
-				case st.Format == Bundle:
-					old = append(old, Removal{Digest: r.At, Subject: d})
 				}
 			}
 			if len(old) == 0 || !signed && len(before[p.Repo].records) == 0 {
 				continue
 			}
-			sortBy(old, func(x Removal) string { return x.Digest.s })
+			sortBy(old, func(x Removal) string { return x.Digest.s + x.Record })
 			b.add(Action{Kind: Retire, Title: a.want.Title(), Digest: d, To: p.Repo, Remove: old, Needs: slices.Clone(before[p.Repo].records),
 				Reason: "its signer is retired", Origin: a.want.Origin})
 		}
 	}
+}
+
+// removal says how a record goes: with its manifest or, in cosign's first format, out of the one that holds all signatures of a digest.
+func (r Record) removal() Removal {
+	out := Removal{Digest: r.At, Subject: r.Statement.Subject}
+	if r.Statement.Format == Legacy {
+		out.Record = r.ID()
+	}
+	return out
 }
 
 // planned holds the IDs of what was planned for a place so far. A record needs its subject there, not the other records; a tag needs

@@ -138,6 +138,8 @@ func (r *run) perform(s *step) {
 		f := CannotUntag(s.action.Title, s.action.To, s.action.Tag, s.action.Digest, err.Error())
 		s.unable = &f
 		s.outcome.Status, s.outcome.Reason = Skipped, err.Error()
+	case errors.Is(err, ErrUnsupported) && s.action.Kind == Retire: // it does no harm where it is
+		s.outcome.Status, s.outcome.Reason = Skipped, err.Error()
 	case r.ctx.Err() != nil:
 		s.outcome.Status, s.outcome.Reason = Failed, "the run was ended"
 	default:
@@ -200,6 +202,12 @@ func (r *run) write(s *step) (err error) {
 // survive.
 func (r *run) remove(a Action) error {
 	for _, m := range a.Remove {
+		if m.Record != "" {
+			if err := r.e.Placer.Withdraw(r.ctx, Image{a.To, m.Subject}, m.Record); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := r.e.Deleter.Delete(r.ctx, Image{a.To, m.Digest}, m.Subject); err != nil {
 			return err
 		}

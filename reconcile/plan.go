@@ -53,6 +53,7 @@ type Action struct {
 type Removal struct {
 	Digest  Digest `json:"digest"`
 	Subject Digest `json:"subject,omitzero"`
+	Record  string `json:"record,omitempty"` // retire: the ID of one signature among others in the manifest, which stays
 }
 
 // If holds the preconditions of an action. Apply checks them right before it writes; where one doesn't hold, the outcome is Stale.
@@ -94,7 +95,7 @@ func (a Action) withID() Action {
 	fmt.Fprintf(h, "%s\n%s\n%s\n%s\n%s\n", a.Kind, a.Digest, a.To, a.Tag, a.Record)
 	for _, r := range a.Remove {
 		if a.Kind == Retire {
-			fmt.Fprintf(h, "%s\n", r.Digest)
+			fmt.Fprintf(h, "%s %s\n", r.Digest, r.Record)
 		}
 	}
 	if s := a.Statement; s != nil {

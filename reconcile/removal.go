@@ -408,7 +408,7 @@ func (s *state) recordsAt(r Repo, subject Digest) ([]Removal, bool) {
 	records, ok := s.records(Image{r, subject})
 	var out []Removal
 	for _, rec := range records {
-		if x := (Removal{rec.At, subject}); !slices.Contains(out, x) {
+		if x := (Removal{Digest: rec.At, Subject: subject}); !slices.Contains(out, x) {
 			out = append(out, x)
 		}
 	}

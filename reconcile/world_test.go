@@ -256,6 +256,16 @@ func (w *world) Place(_ context.Context, r Record, to Repo) error {
 	return nil
 }
 
+func (w *world) Withdraw(_ context.Context, i Image, id string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.write("withdraw %s", i); err != nil {
+		return err
+	}
+	w.records[i] = slices.DeleteFunc(w.records[i], func(r Record) bool { return r.Statement.Format == Legacy && r.ID() == id })
+	return nil
+}
+
 func sum(s string) Digest {
 	h := sha256.Sum256([]byte(s))
 	return MustDigest("sha256:" + hex.EncodeToString(h[:]))

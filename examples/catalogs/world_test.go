@@ -192,6 +192,13 @@ func (w *world) Sign(_ context.Context, s reconcile.Statement) (reconcile.Record
 	return reconcile.Record{Statement: s, Payload: fmt.Appendf(nil, "%+v", s)}, nil
 }
 
+func (w *world) Withdraw(_ context.Context, i reconcile.Image, id string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.records[i] = slices.DeleteFunc(w.records[i], func(r reconcile.Record) bool { return r.ID() == id })
+	return nil
+}
+
 func (w *world) Place(_ context.Context, r reconcile.Record, to reconcile.Repo) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

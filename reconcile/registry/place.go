@@ -123,7 +123,10 @@ func (w *Writer) placeLegacy(ctx context.Context, record reconcile.Record, subje
 			}
 		}
 		m.Layers = append(m.Layers, layer)
-		if err := w.writeLegacy(ctx, subject, m, record.Payload); err != nil {
+		if err := w.bringBytes(ctx, subject.Repo, record.Payload); err != nil {
+			return err
+		}
+		if err := w.writeLegacy(ctx, subject, m); err != nil {
 			return err
 		}
 		now, err := w.head(ctx, subject.Repo, legacyTag(subject.Digest))
@@ -145,12 +148,46 @@ func hasLayer(m manifest, want descriptor) bool {
 	return false
 }
 
-// writeLegacy pushes the manifest with these layers, of which all but the payload's are there.
-func (w *Writer) writeLegacy(ctx context.Context, subject reconcile.Image, m manifest, payload []byte) error {
-	for _, content := range [][]byte{payload, legacyConfig(m.Layers)} {
-		if err := w.bringBytes(ctx, subject.Repo, content); err != nil {
-			return err
+// Withdraw takes a signature in cosign's first format off an image, and leaves those beside it. One that isn't there is no error. Another process that
+// writes at the same time may bring it back: the next run sees that.
+func (w *Writer) Withdraw(ctx context.Context, subject reconcile.Image, record string) error {
+	unlock, err := w.subjects.lock(ctx, subject)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	fail := func(err error) error { return fmt.Errorf("take a signature off %s: %w", subject, err) }
+	m, at, err := w.legacyManifest(ctx, subject)
+	if err != nil || at.IsZero() {
+		return err
+	}
+	records, err := w.legacyRecords(ctx, subject, m, at)
+	if err != nil {
+		return fail(err)
+	}
+	var kept []descriptor
+	for i, r := range records {
+		if r.ID() != record {
+			kept = append(kept, m.Layers[i])
 		}
+	}
+	switch {
+	case len(kept) == len(m.Layers):
+		return nil
+	case len(kept) == 0:
+		return fail(fmt.Errorf("it is the only one in the tag %s", legacyTag(subject.Digest)))
+	}
+	m.Layers = kept
+	if err := w.writeLegacy(ctx, subject, m); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// writeLegacy pushes the manifest with these layers, which are there.
+func (w *Writer) writeLegacy(ctx context.Context, subject reconcile.Image, m manifest) error {
+	if err := w.bringBytes(ctx, subject.Repo, legacyConfig(m.Layers)); err != nil {
+		return err
 	}
 	raw := legacyBytes(m)
 	target := reconcile.Image{Repo: subject.Repo, Digest: digestOf(raw)}

@@ -32,6 +32,11 @@ func (r *Reader) legacy(ctx context.Context, image reconcile.Image) ([]reconcile
 	if err != nil || at.IsZero() {
 		return nil, err
 	}
+	return r.legacyRecords(ctx, image, m, at)
+}
+
+// legacyRecords reads what a manifest of signatures holds, in its order.
+func (r *Reader) legacyRecords(ctx context.Context, image reconcile.Image, m manifest, at reconcile.Digest) ([]reconcile.Record, error) {
 	records := make([]reconcile.Record, len(m.Layers))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, layer := range m.Layers {
@@ -132,7 +137,7 @@ func (r *Reader) bundle(ctx context.Context, image reconcile.Image, d descriptor
 		m.Subject == nil || m.Subject.Digest != image.Digest || len(m.Layers) != 1 {
 		return nil, nil
 	}
-	payload, err := r.smallBlob(ctx, image.Repo, m.Layers[0], maxManifest)
+	payload, err := r.smallBlob(ctx, image.Repo, m.Layers[0], maxRecord)
 	if err != nil {
 		return nil, err
 	}

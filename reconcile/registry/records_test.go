@@ -110,6 +110,40 @@ func TestRecordsOfOthersAreKept(t *testing.T) {
 	}
 }
 
+func TestOneSignatureIsTakenOffAndTheOthersStay(t *testing.T) {
+	for _, software := range registrytest.All {
+		t.Run(string(software), func(t *testing.T) {
+			s := registrytest.New(t, software)
+			image := s.Push("app", registrytest.Image("amd64", registrytest.Layer(1, 10)), "1")
+			w := writer(registry.Options{})
+			for n := range 3 {
+				if err := w.Place(t.Context(), signature(image.Digest, n), image.Repo); err != nil {
+					t.Fatal(err)
+				}
+			}
+			found, err := reader().Attached(t.Context(), image)
+			if err != nil || len(found) != 3 {
+				t.Fatal(strip(found), err)
+			}
+			for range 2 { // once it is gone, taking it off is no error
+				if err := w.Withdraw(t.Context(), image, found[1].ID()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			left, err := reader().Attached(t.Context(), image)
+			if err != nil || fmt.Sprint(strip(left)) != fmt.Sprint(strip([]reconcile.Record{found[0], found[2]})) {
+				t.Errorf("%v, %v", strip(left), err)
+			}
+			if err := w.Withdraw(t.Context(), image, left[0].ID()); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Withdraw(t.Context(), image, left[1].ID()); err == nil {
+				t.Error("the last signature was taken off")
+			}
+		})
+	}
+}
+
 // Several records about one image at the same time: none is lost, and the list of records is written less often than that.
 func TestConcurrentRecordsAreAllListed(t *testing.T) {
 	s := registrytest.New(t, registrytest.Distribution)
