@@ -66,27 +66,10 @@ func runExportSBOM(ctx context.Context, io stdio, o sbomOptions, name string) er
 	if !ok {
 		return fmt.Errorf("format %q is none of cyclonedx, spdx", o.format)
 	}
-	var only reconcile.Platform
-	if o.platform != "" {
-		var err error
-		if only, err = reconcile.ParsePlatform(o.platform); err != nil {
-			return err
-		}
-	}
-	run, err := openScan(ctx, io, o.scanOptions)
+	_, image, evidence, err := o.examine(ctx, io, name)
 	if err != nil {
 		return err
 	}
-	defer run.close()
-	image, sensors, err := run.examiner(ctx, name)
-	if err != nil {
-		return err
-	}
-	evidence, err := reconcile.Examine(ctx, run.desired.Scanners, sensors, image, only)
-	if err != nil {
-		return err
-	}
-	run.progress.end()
 	s, err := onlyScan(evidence)
 	if err != nil {
 		return fmt.Errorf("export %s: %w", name, err)

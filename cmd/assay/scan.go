@@ -70,27 +70,10 @@ func runScan(ctx context.Context, io stdio, o scanOptions, name string) error {
 	if o.output != "text" && o.output != "json" {
 		return fmt.Errorf("output %q is none of text, json", o.output)
 	}
-	var only reconcile.Platform
-	if o.platform != "" {
-		var err error
-		if only, err = reconcile.ParsePlatform(o.platform); err != nil {
-			return err
-		}
-	}
-	run, err := openScan(ctx, io, o)
+	run, image, evidence, err := o.examine(ctx, io, name)
 	if err != nil {
 		return err
 	}
-	defer run.close()
-	image, sensors, err := run.examiner(ctx, name)
-	if err != nil {
-		return err
-	}
-	evidence, err := reconcile.Examine(ctx, run.desired.Scanners, sensors, image, only)
-	if err != nil {
-		return err
-	}
-	run.progress.end()
 	out := scanned{Image: name, Platforms: perPlatform(evidence)}
 	if o.policy {
 		v := reconcile.Judge(run.desired, scannedWant(name, image, o.scope, run.rules), evidence, time.Now())
@@ -112,6 +95,25 @@ func runScan(ctx context.Context, io stdio, o scanOptions, name string) error {
 		return exit(exitFailed)
 	}
 	return nil
+}
+
+// examine stages and scans an image. What it used is closed again.
+func (o scanOptions) examine(ctx context.Context, io stdio, name string) (run *assembly, image reconcile.Image, e reconcile.Evidence, err error) {
+	var only reconcile.Platform
+	if o.platform != "" {
+		if only, err = reconcile.ParsePlatform(o.platform); err != nil {
+			return nil, image, e, err
+		}
+	}
+	if run, err = openScan(ctx, io, o); err != nil {
+		return nil, image, e, err
+	}
+	defer run.close()
+	image, sensors, err := run.examiner(ctx, name)
+	if err == nil {
+		e, err = reconcile.Examine(ctx, run.desired.Scanners, sensors, image, only)
+	}
+	return run, image, e, err
 }
 
 // scannedWant is the version that the image would be if the catalog had it.
