@@ -41,7 +41,7 @@ type scannerBlock struct {
 	Version  string           `hcl:"version" default:"any" doc:"The version that the program must have. Another one gives no verdict."`
 	Checksum reconcile.Digest `hcl:"checksum" default:"any" doc:"The digest that the program's file must have. Then what runs is a sealed copy of what was checked; another file is not run."`
 	Database string           `hcl:"database" default:"the scanner's own, in the user's folder for caches" doc:"The folder with its database, which Assay only reads. A command has it in place of {database}."`
-	MaxAge   time.Duration    `hcl:"max_age" default:"72h for trivy, 5 days for grype, 7 days for osv-scanner, else any" doc:"How old its database may be. An older one gives no verdict."`
+	MaxAge   time.Duration    `hcl:"max_age" default:"72h for trivy, 5 days for grype, 7 days for builtin and osv-scanner, else any" doc:"How old its database may be. An older one gives no verdict."`
 	Timeout  time.Duration    `hcl:"timeout" default:"\"10m\"" doc:"For how long one scan may run."`
 	Memory   byteSize         `hcl:"memory" default:"\"4GiB\"" doc:"How much memory the program and its children may use together. Linux only."`
 	Confined bool             `hcl:"confined" default:"false" doc:"Whether a system that can't confine the program entirely (no network, no files but its own) gives no verdict. Otherwise it is confined as far as the system allows, and what is missing is told."`

@@ -20,7 +20,9 @@ import (
 func newAging(t *testing.T, onViolation string) (w *world, digest string) {
 	t.Helper()
 	w = newWorld(t, registrytest.Distribution)
-	w.extra = fmt.Sprintf(`scanner "builtin" {}
+	w.extra = fmt.Sprintf(`scanner "builtin" {
+  max_age = "36500d"
+}
 rescan {
   interval = "1ns"
   expires  = "1000h"

@@ -37,7 +37,9 @@ func newScanned(t *testing.T, openssl string) scanned {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/scanner").CombinedOutput(); err != nil {
 		t.Fatalf("build the scanner: %v\n%s", err, out)
 	}
-	w.extra = fmt.Sprintf(`scanner "builtin" {}
+	w.extra = fmt.Sprintf(`scanner "builtin" {
+  max_age = "36500d"
+}
 scanner "other" {
   command = [%q, %q, "{layout}"]
 }

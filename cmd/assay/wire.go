@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -153,6 +154,9 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 	return s, observed, nil
 }
 
+// anyAge is more than any database has.
+const anyAge = 100 * 365 * 24 * time.Hour
+
 // openScan reads the catalog that an image is to be judged by; without one, there is the built-in scanner and no policy.
 func openScan(ctx context.Context, io stdio, o scanOptions) (*assembly, error) {
 	cache, err := o.folder()
@@ -160,7 +164,7 @@ func openScan(ctx context.Context, io stdio, o scanOptions) (*assembly, error) {
 		return nil, err
 	}
 	a := &assembly{options: o.runOptions, cache: cache, progress: newProgress(io.err), io: io}
-	a.desired.Scanners = []reconcile.ScannerSpec{{Name: "builtin"}}
+	a.desired.Scanners = []reconcile.ScannerSpec{{Name: "builtin", MaxAge: anyAge}} // the answer says how old it is
 	if !o.policy {
 		return a, nil
 	}
@@ -267,7 +271,7 @@ func (a *assembly) scanner(spec reconcile.ScannerSpec) (reconcile.Scanner, error
 		Timeout: spec.Timeout, Memory: spec.Memory, Required: spec.Confined}
 	switch spec.Name {
 	case "builtin":
-		return builtin.New(builtin.Options{Dir: advisoryFolder(a.cache), MaxAge: spec.MaxAge, Hint: "run `assay db update`"}), nil
+		return builtin.New(builtin.Options{Dir: advisoryFolder(a.cache), MaxAge: cmp.Or(spec.MaxAge, builtin.DefaultMaxAge), Hint: "run `assay db update`"}), nil
 	case "trivy":
 		return trivy.New(o)
 	case "grype":

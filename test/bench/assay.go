@@ -13,7 +13,7 @@ func assay(j job, bin string) (*exec.Cmd, error) { return assayWith(j, bin, "") 
 
 // assayScanning does the same with the built-in scanner, which reads what is staged on disk. Nothing is refused: the images hold no packages.
 func assayScanning(j job, bin string) (*exec.Cmd, error) {
-	return assayWith(j, bin, "scanner \"builtin\" {}\n")
+	return assayWith(j, bin, "scanner \"builtin\" {\n  max_age = \"36500d\"\n}\n")
 }
 
 // sinceName is the tool that is told the commit that the target matches.

@@ -25,6 +25,9 @@ const Name = "builtin"
 // Version is the scanner's version. It changes when the same image and database may give another result.
 const Version = "2+scalibr." + version.ScannerVersion
 
+// DefaultMaxAge is how old the newest advisory may be where nobody says otherwise: there are new ones every day.
+const DefaultMaxAge = 7 * 24 * time.Hour
+
 // Options configure a Scanner.
 type Options struct {
 	// Dir holds the database, where Import put it, and what is known of layers, by diffID.
