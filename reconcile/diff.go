@@ -31,6 +31,7 @@ type builder struct {
 	notes   []Finding
 
 	violations []Finding
+	profiles   []Profile
 }
 
 func newBuilder() *builder { return &builder{planned: map[string]bool{}} }
@@ -46,7 +47,7 @@ func (b *builder) add(a Action) string {
 }
 
 func (b *builder) plan(d Desired, o Observed) Plan {
-	p := Plan{Schema: PlanSchema, Commit: d.Commit, Actions: b.actions, Blocked: b.blocked, Violations: b.violations, Notes: b.notes}
+	p := Plan{Schema: PlanSchema, Commit: d.Commit, Actions: b.actions, Blocked: b.blocked, Violations: b.violations, Notes: b.notes, Profiles: b.profiles}
 	for i := range p.Actions {
 		p.Actions[i].If.Commit = d.Commit
 		sortBy(p.Actions[i].Needs, func(s string) string { return s })
@@ -104,6 +105,9 @@ func (s *state) diffWant(w *Want, b *builder) {
 		b.violations = append(b.violations, j.refused...)
 	}
 	b.notes = append(b.notes, j.warned...)
+	if a.admits() {
+		b.profiles = append(b.profiles, s.profile(a, j))
+	}
 	s.admit(a, j, b)
 }
 

@@ -672,3 +672,37 @@ func TestWaivers(t *testing.T) {
 		})
 	}
 }
+
+func TestAProfileTellsWhatAReviewerDecidesBy(t *testing.T) {
+	a := newAging(t, nil)
+	a.hit()
+	next := want(a.d, a.index("docker.io/library/nginx", "nginx-2"), "nginx", "1.1", "stable")
+	tree := a.trees[sum("nginx-2")]
+	for i := range tree.Manifests {
+		tree.Manifests[i].Config = ConfigInfo{User: "nginx", Env: []string{"SECRET=hunter2"}}
+	}
+	for _, name := range []string{"nginx-2amd64", "nginx-2arm64"} {
+		s := a.scans[sum(name)]
+		s.Distribution = "debian:12"
+		s.Vulnerabilities = []Vulnerability{{ID: "CVE-9", Severity: High, FixedIn: []string{"2"}, Package: Package{Name: "zlib", Version: "1", Ecosystem: "npm"}}}
+		a.scans[sum(name)] = s
+	}
+	a.d.Wants[0].Tags = a.d.Wants[0].Tags[:1]
+	a.d.Wants = append(a.d.Wants, next)
+	p := a.plan(now.Add(25 * time.Hour))
+	if len(p.Profiles) != 1 {
+		t.Fatalf("%+v", p.Profiles)
+	}
+	got := p.Profiles[0]
+	if got.Image != "nginx:1.1" || got.System != "debian:12" || fmt.Sprint(got.Platforms) != "[linux/amd64 linux/arm64]" || fmt.Sprint(got.Users) != "[nginx]" ||
+		fmt.Sprint(got.Severities) != "map[high:1]" || got.Fixable != 1 || len(got.Scanners) != 1 || got.Scanners[0].Severities["high"] != 1 || len(got.Rules) != 2 || got.Blocked {
+		t.Errorf("%+v", got)
+	}
+	c := got.Since
+	if c == nil || c.Version != "1.0" || fmt.Sprint(c.Introduced, c.Fixed) != "[CVE-9] [CVE-1]" || fmt.Sprint(c.Config) != "[user root → nginx variables none → SECRET]" || c.Unlisted {
+		t.Errorf("%+v", c)
+	}
+	if strings.Contains(fmt.Sprint(c), "hunter2") {
+		t.Error("the value of a variable is told")
+	}
+}

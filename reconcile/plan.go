@@ -71,7 +71,9 @@ type Plan struct {
 	// Violations are what approved images that the registries hold violate now. What becomes of them stands among the actions.
 	Violations []Finding `json:"violations"`
 	Notes      []Finding `json:"notes"`
-	Gaps       []Gap     `json:"gaps"`
+	// Profiles describe the versions that are to be admitted, and those that are blocked but could be examined.
+	Profiles []Profile `json:"profiles,omitempty"`
+	Gaps     []Gap     `json:"gaps"`
 }
 
 // PlanSchema is the version of a plan's JSON form. Fields may be added to it without a new version.

@@ -13,6 +13,7 @@ type state struct {
 
 	// made when first asked for
 	siblings  map[[2]string][]Want     // by scope and name
+	family    map[[2]string][]*Want    // the same
 	digests   map[Repo]map[Digest]bool // named by tags
 	found     map[*Want][]place
 	judged    map[*Want][]Finding // by what is declared
@@ -62,10 +63,11 @@ func newState(d Desired, o Observed, now time.Time) *state {
 // versions returns all versions of a version's image, itself among them.
 func (s *state) versions(w *Want) []Want {
 	if s.siblings == nil {
-		s.siblings = map[[2]string][]Want{}
+		s.siblings, s.family = map[[2]string][]Want{}, map[[2]string][]*Want{}
 		for _, v := range s.wants {
 			k := [2]string{v.Scope, v.Name}
 			s.siblings[k] = append(s.siblings[k], *v)
+			s.family[k] = append(s.family[k], v)
 		}
 	}
 	return s.siblings[[2]string{w.Scope, w.Name}]
