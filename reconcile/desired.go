@@ -99,11 +99,12 @@ type ScannerSpec struct {
 	Origin   Origin
 }
 
-// SignerSpec says with which key to sign, and in which formats.
+// SignerSpec says with which key or as whom to sign, and in which formats.
 type SignerSpec struct {
 	Name      string
-	Key       string // a reference to the private key: a file's path
-	PublicKey string // PEM; empty if it is to be found beside the private key
+	Key       string  // a reference to the private key; empty for a keyless signer
+	PublicKey string  // PEM; empty if it is to be found beside the private key
+	Keyless   Keyless // zero for a signer with a key
 	Formats   []Format
 	Retired   bool // it signs nothing more; its records go once those of the others are there
 	Origin    Origin
