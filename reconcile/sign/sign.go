@@ -1,5 +1,7 @@
-// Package sign signs statements about images with a key pair, and verifies them, as the cosign command does. It is the only importer of
-// cosign. Nothing is sent anywhere: no transparency log, no timestamp authority.
+// Package sign signs statements about images, and verifies them, as the cosign command does. It is the only importer of cosign and sigstore-go.
+//
+// A Signer has a key, and sends nothing anywhere: no transparency log, no timestamp authority. A KeylessSigner has an identity, for which a Sigstore
+// instance gives it short-lived certificates; its signatures are timestamped and logged as that instance's signing configuration says.
 //
 // Two formats are written (see reconcile.Format): cosign's first one, a "simple signing" payload with the signature as annotation, and
 // Sigstore bundles v0.3 that hold a DSSE envelope around an in-toto statement v1. The manifests around them are the registry's business.
@@ -10,7 +12,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -84,7 +85,7 @@ func (s *Signer) Sign(ctx context.Context, st reconcile.Statement) (reconcile.Re
 	if err != nil {
 		return reconcile.Record{}, fmt.Errorf("sign %s as %q: %w", st.Subject.Short(), s.name, err)
 	}
-	checked := verifyRecord(ctx, []namedKey{{s.name, s.pub}}, st.Subject, r)
+	checked := verifyRecord(ctx, trusted{keys: []namedKey{{s.name, s.pub}}}, st.Subject, r)
 	if checked.Problem != "" {
 		return reconcile.Record{}, fmt.Errorf("sign %s as %q: the new record is not valid: %s", st.Subject.Short(), s.name, checked.Problem)
 	}
@@ -144,22 +145,7 @@ func (s *Signer) signBundle(st reconcile.Statement) (reconcile.Record, error) {
 	if err != nil {
 		return reconcile.Record{}, err
 	}
-	var compact bytes.Buffer // protobuf's JSON varies its white space at random
-	if err := json.Compact(&compact, made); err != nil {
-		return reconcile.Record{}, err
-	}
-	if compact.Len() > maxBundle {
-		return reconcile.Record{}, errors.New("the predicate is too large to be attested")
-	}
-	kind := st.PredicateType
-	if kind == "" {
-		kind = types.CosignSignPredicateType
-	}
-	return reconcile.Record{Statement: st, MediaType: BundleMediaType, Payload: compact.Bytes(), Annotations: map[string]string{
-		createdAnnotation:       st.Time.Format(time.RFC3339),
-		contentAnnotation:       "dsse-envelope",
-		predicateTypeAnnotation: kind,
-	}}, nil
+	return bundleRecord(st, made)
 }
 
 // same compares what was read back with what was to be signed; white space in a predicate means nothing.

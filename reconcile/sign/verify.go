@@ -34,22 +34,28 @@ type Source interface {
 
 // A Verifier reads and verifies records. It implements reconcile.Verifier and may be used concurrently.
 type Verifier struct {
-	keys   []namedKey
-	source Source
+	trusted trusted
+	source  Source
 }
 
 var _ reconcile.Verifier = (*Verifier)(nil)
+
+// trusted is whom a verifier accepts.
+type trusted struct {
+	keys       []namedKey
+	identities []Identity
+}
 
 type namedKey struct {
 	name string
 	key  PublicKey
 }
 
-// NewVerifier returns a verifier that accepts the given keys, by the names of their signers.
-func NewVerifier(keys map[string]PublicKey, source Source) *Verifier {
-	v := &Verifier{source: source}
+// NewVerifier returns a verifier that accepts the given keys, by the names of their signers, and the identities.
+func NewVerifier(keys map[string]PublicKey, source Source, identities ...Identity) *Verifier {
+	v := &Verifier{source: source, trusted: trusted{identities: identities}}
 	for _, name := range slices.Sorted(maps.Keys(keys)) {
-		v.keys = append(v.keys, namedKey{name, keys[name]})
+		v.trusted.keys = append(v.trusted.keys, namedKey{name, keys[name]})
 	}
 	return v
 }
@@ -69,13 +75,13 @@ func (v *Verifier) Records(ctx context.Context, image reconcile.Image) ([]reconc
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("verify the records about %s: %w", image, err)
 		}
-		out = append(out, verifyRecord(ctx, v.keys, image.Digest, r))
+		out = append(out, verifyRecord(ctx, v.trusted, image.Digest, r))
 	}
 	return out, nil
 }
 
 // verifyRecord fills the record's statement or its problem. Nothing that it is given makes it panic.
-func verifyRecord(ctx context.Context, keys []namedKey, subject reconcile.Digest, r reconcile.Record) (out reconcile.Record) {
+func verifyRecord(ctx context.Context, t trusted, subject reconcile.Digest, r reconcile.Record) (out reconcile.Record) {
 	r.Problem = ""
 	r.Statement = reconcile.Statement{Format: format(r), Subject: subject}
 	defer func() {
@@ -89,9 +95,9 @@ func verifyRecord(ctx context.Context, keys []namedKey, subject reconcile.Digest
 	case size(r.Annotations) > maxValue:
 		err = errors.New("malformed: its annotations are too large")
 	case r.MediaType == LegacyMediaType:
-		err = verifyLegacy(ctx, keys, &verified)
+		err = verifyLegacy(ctx, t.keys, &verified)
 	case r.MediaType == BundleMediaType:
-		err = verifyBundle(ctx, keys, &verified)
+		err = verifyBundle(ctx, t, &verified)
 	case r.MediaType == types.DssePayloadType:
 		err = errors.New("an attestation in cosign's first format, which is not read")
 	default:
@@ -181,7 +187,7 @@ func checkLogEntry(annotation string) error {
 	return nil
 }
 
-func verifyBundle(ctx context.Context, keys []namedKey, r *reconcile.Record) error {
+func verifyBundle(ctx context.Context, t trusted, r *reconcile.Record) error {
 	if len(r.Payload) > maxBundle {
 		return errors.New("malformed: the bundle is too large")
 	}
@@ -198,8 +204,11 @@ func verifyBundle(ctx context.Context, keys []namedKey, r *reconcile.Record) err
 	case !isObject(string(envelope.Payload)):
 		return errNoStatement
 	case b.GetVerificationMaterial().GetPublicKey() == nil:
-		return errors.New("signed with a certificate, not by a key")
+		return verifyCertificate(&b, t.identities, r)
+	case len(t.keys) == 0 && len(t.identities) > 0:
+		return errNoCertificate
 	}
+	keys := t.keys
 	signer, err := firstThat(keys, func(k PublicKey) error { return checkBundle(ctx, &b, k, verify.WithoutArtifactUnsafe()) })
 	if err != nil && claims(keys, b.GetVerificationMaterial().GetPublicKey().GetHint()) {
 		return errChanged

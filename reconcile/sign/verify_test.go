@@ -253,7 +253,7 @@ func FuzzVerifyRecord(f *testing.F) {
 	f.Add(LegacyMediaType, []byte("{}"), "AA==", `{"Payload":{"body":1}}`)
 	f.Fuzz(func(t *testing.T, mediaType string, payload []byte, sig, entry string) {
 		r := reconcile.Record{MediaType: mediaType, Payload: payload, Annotations: map[string]string{static.SignatureAnnotationKey: sig, static.BundleAnnotationKey: entry}}
-		got := verifyRecord(t.Context(), keys, digestA, r)
+		got := verifyRecord(t.Context(), trusted{keys: keys}, digestA, r)
 		if got.Problem != "" {
 			return
 		}
