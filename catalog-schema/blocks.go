@@ -49,14 +49,23 @@ type scannerBlock struct {
 
 type signerBlock struct {
 	node
-	Key     string         `hcl:"key,required" doc:"A reference to the private key."`
-	Public  publicKey      `hcl:"public_key" doc:"The public half of the key, in PEM, as cosign.pub has it. With it, a plan verifies signatures without the private key. Default: the file beside the key whose name ends in .pub."`
-	Formats []signerFormat `hcl:"formats" default:"[\"legacy\", \"bundle\"]" doc:"How signatures are stored: cosign's legacy tags, Sigstore bundles, or both."`
-	Retired bool           `hcl:"retired" default:"false" doc:"Whether it signs nothing more. What it signed still counts, and is deleted where another signer has signed the same; then the block can go."`
-	Keyless []*emptyBlock  `hcl:"keyless,block" doc:"Not supported yet by this version."`
+	Key     string          `hcl:"key" doc:"A reference to the private key. A signer has either a key or a keyless block."`
+	Public  publicKey       `hcl:"public_key" doc:"The public half of the key, in PEM, as cosign.pub has it. With it, a plan verifies signatures without the private key. Default: the file beside the key whose name ends in .pub."`
+	Formats []signerFormat  `hcl:"formats" default:"[\"legacy\", \"bundle\"]" doc:"How signatures are stored: cosign's legacy tags, Sigstore bundles, or both. Without a key there are bundles only, which is then the default."`
+	Retired bool            `hcl:"retired" default:"false" doc:"Whether it signs nothing more. What it signed still counts, and is deleted where another signer has signed the same; then the block can go."`
+	Keyless []*keylessBlock `hcl:"keyless,block" doc:"At most one: signs with short-lived certificates of a Sigstore instance, in place of a key."`
 }
 
-type emptyBlock struct{ node }
+type keylessBlock struct {
+	node
+	Issuer        string   `hcl:"issuer,required" doc:"Who vouches for the identity, exactly as certificates name it: \"https://token.actions.githubusercontent.com\"."`
+	Subject       string   `hcl:"subject,required" doc:"The identity that certificates must bear, such as a workflow's URL with its branch: exactly, or a regular expression (RE2) between ^ and $, which is matched as a whole."`
+	Audience      string   `hcl:"audience" default:"\"sigstore\"" doc:"What identity tokens are asked for, where they are asked for."`
+	TrustedRoot   jsonPath `hcl:"trusted_root" default:"that of the public Sigstore instance" doc:"The instance's trusted_root.json, from the block's own folder on."`
+	SigningConfig jsonPath `hcl:"signing_config" default:"that of the public Sigstore instance" doc:"The instance's signing_config.json (v0.2), from the block's own folder on: which certificate authority, transparency logs and timestamp authorities sign. It goes with trusted_root."`
+
+	trusted, config string // what the files hold
+}
 
 type pruneBlock struct {
 	node
@@ -120,10 +129,10 @@ type waiverBlock struct {
 
 type vexBlock struct {
 	node
-	File    vexPath `hcl:"file,required" doc:"The document, from the block's own folder on: \"vex/nginx.json\"."`
-	Author  string  `hcl:"author" default:"anyone" doc:"Who must have written it, as its field author says."`
-	Image   string  `hcl:"image" default:"all images of the scope" doc:"The label of the one image that it may excuse."`
-	Expires date    `hcl:"expires,required" doc:"The last day on which it counts (UTC)."`
+	File    jsonPath `hcl:"file,required" doc:"The document, from the block's own folder on: \"vex/nginx.json\"."`
+	Author  string   `hcl:"author" default:"anyone" doc:"Who must have written it, as its field author says."`
+	Image   string   `hcl:"image" default:"all images of the scope" doc:"The label of the one image that it may excuse."`
+	Expires date     `hcl:"expires,required" doc:"The last day on which it counts (UTC)."`
 
 	content string             // of the file; for telling whether it has changed
 	waivers []reconcile.Waiver // what it excuses
@@ -148,7 +157,7 @@ var blockTypes = []blockType{
 	{"registry", "name", registryBlock{}, "in the organization's scope", "A place that Assay owns below a prefix.", exampleRegistry},
 	{"scanner", "name", scannerBlock{}, "in the organization's scope",
 		"A scanner to run on each image. Without any, the scanner \"builtin\" runs where a rule needs scans, and nothing is scanned where none does.", exampleScanner},
-	{"signer", "name", signerBlock{}, "in the organization's scope", "A key that signs what is approved.", exampleSigner},
+	{"signer", "name", signerBlock{}, "in the organization's scope", "A key, or an identity without one, that signs what is approved.", exampleSigner},
 	{"prune", "", pruneBlock{}, "at most one, in the organization's scope",
 		"Lets Assay delete what is absent from the catalog. Without it, absent images keep their content, and the limit is 10.", examplePrune},
 	{"rescan", "", rescanBlock{}, "at most one, in the organization's scope",

@@ -68,6 +68,13 @@ func (l *loader) parts(t *tree) map[string]part {
 			}
 		}
 	}
+	says := func(kind, key, content string) { // what a file says counts, not only which it is
+		key = kind + "\x00" + key + "\x000"
+		if p, ok := out[key]; ok && content != "" {
+			p.fingerprint += "\x00" + content
+			out[key] = p
+		}
+	}
 	for _, x := range t.scopes {
 		add(&x.node, x.folder, fmt.Sprintf("the scope %q", x.label))
 	}
@@ -79,6 +86,7 @@ func (l *loader) parts(t *tree) map[string]part {
 	}
 	for _, x := range t.signers {
 		add(&x.node, x.label, fmt.Sprintf("the signer %q", x.label))
+		says("signer", x.label, x.trust())
 	}
 	for _, x := range t.rescans {
 		add(&x.node, "", "the rescan block")
@@ -98,10 +106,7 @@ func (l *loader) parts(t *tree) map[string]part {
 	for _, x := range t.vex {
 		key := x.folder + "\x00" + x.label
 		add(&x.node, key, fmt.Sprintf("the OpenVEX document %q", x.label))
-		if p, ok := out["vex\x00"+key+"\x000"]; ok { // what it says counts, not only which it is
-			p.fingerprint += "\x00" + x.content
-			out["vex\x00"+key+"\x000"] = p
-		}
+		says("vex", key, x.content)
 	}
 	return out
 }

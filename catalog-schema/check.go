@@ -26,6 +26,7 @@ func (t *tree) check() {
 	t.checkScopes()
 	t.checkPlaces()
 	t.checkScanners()
+	t.checkSigners()
 	t.checkRegistries()
 	t.checkNames()
 }
@@ -145,9 +146,6 @@ func (t *tree) checkPlaces() {
 	}
 	for _, x := range t.signers {
 		place(&x.node)
-		for _, k := range x.Keyless {
-			t.unsound("", mistake(k.def(), "Not supported", "Keyless signing is not supported yet by this version: use key."))
-		}
 	}
 	for i, x := range t.rescans {
 		place(&x.node)

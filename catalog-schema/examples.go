@@ -39,6 +39,13 @@ scanner "acme" {
 	exampleSigner = `signer "main" {
   key = "awskms:///alias/approved-images"
 }
+
+signer "ci" {
+  keyless {
+    issuer  = "https://token.actions.githubusercontent.com"
+    subject = "https://github.com/acme/catalog/.github/workflows/reconcile.yml@refs/heads/main"
+  }
+}
 `
 	examplePrune = `prune {
   limit = 10

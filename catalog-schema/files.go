@@ -180,3 +180,20 @@ func reason(err error) error {
 	}
 	return err
 }
+
+// readPlain reads a file that the catalog names, of at most so many bytes. The path was checked; that no part of it is a link is checked here.
+func readPlain(fsys fs.FS, name string, limit int64) ([]byte, error) {
+	for i := range len(name) + 1 {
+		if i < len(name) && name[i] != '/' {
+			continue
+		}
+		info, err := fs.Lstat(fsys, name[:i])
+		if err != nil {
+			return nil, fmt.Errorf("it can't be read: %w", reason(err))
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			return nil, errors.New("a part of its path is a symbolic link")
+		}
+	}
+	return readFile(fsys, name, limit)
+}

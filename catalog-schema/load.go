@@ -73,6 +73,7 @@ func (l *loader) load() (reconcile.Desired, *Diagnostics) {
 		t.check()
 		t.decodeRules(opts.Rules)
 		t.readVEX(opts.VEX)
+		t.readTrust()
 	}
 	l.now = merged(base, head)
 	for _, x := range head.images {
@@ -176,7 +177,7 @@ func (l *loader) organization() {
 	}
 	for _, x := range l.base.signers {
 		if !x.bad() {
-			d.Signers = append(d.Signers, signer(x))
+			d.Signers = append(d.Signers, x.spec())
 		}
 	}
 	for _, x := range l.base.rescans {
@@ -190,19 +191,6 @@ func (l *loader) organization() {
 			d.Prune = reconcile.Prune{Absent: true, Limit: x.Limit, Grace: x.Grace}
 		}
 	}
-}
-
-func signer(x *signerBlock) reconcile.SignerSpec {
-	s := reconcile.SignerSpec{Name: x.label, Key: x.Key, PublicKey: string(x.Public), Retired: x.Retired, Origin: origin(x.def()), Formats: []reconcile.Format{reconcile.Legacy, reconcile.Bundle}}
-	if len(x.Formats) > 0 {
-		s.Formats = nil
-		for _, f := range x.Formats {
-			if !slices.Contains(s.Formats, reconcile.Format(f)) {
-				s.Formats = append(s.Formats, reconcile.Format(f))
-			}
-		}
-	}
-	return s
 }
 
 // builtin is the scanner that needs no declaration.

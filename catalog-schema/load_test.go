@@ -141,6 +141,9 @@ func describe(d reconcile.Desired) string {
 	}
 	for _, s := range d.Signers {
 		fmt.Fprintf(&b, "signer %s %s %s\n", s.Name, s.Key, s.Formats)
+		if k := s.Keyless; k != (reconcile.Keyless{}) {
+			fmt.Fprintf(&b, "  keyless %q of %q for %q, trusts %q, signs at %q\n", k.Subject, k.Issuer, k.Audience, k.TrustedRoot, k.SigningConfig)
+		}
 	}
 	if d.Rescan != (reconcile.Rescan{}) {
 		fmt.Fprintf(&b, "rescan after %s, expires after %s\n", d.Rescan.Interval, d.Rescan.Expires)

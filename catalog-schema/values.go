@@ -28,7 +28,7 @@ type (
 	signerFormat  string
 	publicKey     string // PEM
 	byteSize      int64
-	vexPath       string // of an OpenVEX document, from the block's folder on
+	jsonPath      string // of a file of the catalog, from the block's folder on
 )
 
 // levels, from the widest to the narrowest.
@@ -70,7 +70,7 @@ func init() {
 		reflect.TypeFor[justification]():    {"one of OpenVEX's " + oneOf(justifications), fromString(enum[justification]("justification", justifications))},
 		reflect.TypeFor[signerFormat]():     {"\"legacy\" or \"bundle\"", fromString(enum[signerFormat]("format", []string{"legacy", "bundle"}))},
 		reflect.TypeFor[publicKey]():        {"public key in PEM", fromString(parsePublicKey)},
-		reflect.TypeFor[vexPath]():          {"path of a .json file", fromString(parseVEXPath)},
+		reflect.TypeFor[jsonPath]():         {"path of a .json file", fromString(parseJSONPath)},
 		reflect.TypeFor[repoPath]():         {"path of a repository", fromString(parsePath)},
 		reflect.TypeFor[reconcile.Repo]():   {"repository with its host", fromString(reconcile.ParseRepo)},
 		reflect.TypeFor[reconcile.Prefix](): {"registry host, or host and path", fromString(parsePrefix)},
@@ -228,9 +228,9 @@ func parsePublicKey(s string) (publicKey, error) {
 	return publicKey(s), nil
 }
 
-func parseVEXPath(s string) (vexPath, error) {
+func parseJSONPath(s string) (jsonPath, error) {
 	if !fs.ValidPath(s) || path.Ext(s) != ".json" || strings.ContainsAny(s, "\\:") {
 		return "", fmt.Errorf("%q is no path of a .json file in or below the block's folder, with slashes and without \"..\"", clip(s))
 	}
-	return vexPath(s), nil
+	return jsonPath(s), nil
 }

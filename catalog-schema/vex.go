@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -49,22 +48,9 @@ func (t *tree) readVEX(read ReadVEX) {
 	}
 }
 
-// read reads the block's document. The path was checked; that no part of it is a link is checked here.
+// read reads the block's document.
 func (x *vexBlock) read(fsys fs.FS, read ReadVEX) error {
-	name := path.Join(x.folder, string(x.File))
-	for i := range len(name) + 1 {
-		if i < len(name) && name[i] != '/' {
-			continue
-		}
-		info, err := fs.Lstat(fsys, name[:i])
-		if err != nil {
-			return fmt.Errorf("it can't be read: %w", reason(err))
-		}
-		if info.Mode()&fs.ModeSymlink != 0 {
-			return errors.New("a part of its path is a symbolic link")
-		}
-	}
-	b, err := readFile(fsys, name, maxDocument)
+	b, err := readPlain(fsys, path.Join(x.folder, string(x.File)), maxDocument)
 	if err != nil {
 		return err
 	}
