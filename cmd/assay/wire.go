@@ -63,6 +63,7 @@ type assembly struct {
 	reader   *registry.Reader
 	stage    *stage.Stage // nil if nothing is staged
 	keys     map[string]sign.PublicKey
+	sigstore map[string]*sign.Instance // of the keyless signers, by their names
 	progress *progress
 	io       stdio
 }
@@ -147,11 +148,8 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 	for name, sc := range s.Scanners {
 		_, observed.Rescans[name] = sc.(reconcile.Rescanner)
 	}
-	if a.keys, err = a.publicKeys(ctx); err != nil {
-		return s, observed, err
-	}
-	s.Records = sign.NewVerifier(a.keys, a.reader)
-	return s, observed, nil
+	s.Records, err = a.verifier(ctx)
+	return s, observed, err
 }
 
 // anyAge is more than any database has.
@@ -221,8 +219,8 @@ func (a *assembly) locate(ctx context.Context, name string) (image reconcile.Ima
 // readers builds what reads registries and verifies records, and neither stages nor scans.
 func (a *assembly) readers(ctx context.Context) (reconcile.Sensors, error) {
 	a.reader = registry.NewReader(registry.Options{CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure})
-	keys, err := a.publicKeys(ctx)
-	return reconcile.Sensors{Holdings: a.reader, Content: a.reader, Records: sign.NewVerifier(keys, a.reader), Asking: a.progress.asking}, err
+	v, err := a.verifier(ctx)
+	return reconcile.Sensors{Holdings: a.reader, Content: a.reader, Records: v, Asking: a.progress.asking}, err
 }
 
 // effects builds what writes.
@@ -231,6 +229,14 @@ func (a *assembly) effects(ctx context.Context) (reconcile.Effects, error) {
 	e := reconcile.Effects{Catalog: a.source, Copier: w, Tagger: w, Deleter: w, Placer: w, Signers: map[string]reconcile.Signer{}, Done: a.progress.acted}
 	for _, spec := range a.desired.Signers {
 		if spec.Retired {
+			continue
+		}
+		if i := a.sigstore[spec.Name]; i != nil {
+			s, err := sign.NewKeyless(sign.KeylessOptions{Name: spec.Name, Trust: spec.Keyless.Trust(), Audience: spec.Keyless.Audience, Instance: i, Waiting: a.waiting})
+			if err != nil {
+				return e, err
+			}
+			e.Signers[spec.Name] = s
 			continue
 		}
 		s, err := sign.New(ctx, sign.Options{Name: spec.Name, Key: spec.Key, Password: a.password})
@@ -284,11 +290,41 @@ func (a *assembly) scanner(spec reconcile.ScannerSpec) (reconcile.Scanner, error
 
 func advisoryFolder(cache string) string { return filepath.Join(cache, "advisories") }
 
+// verifier builds what reads the records of the catalog's signers: by their keys, or by their identities.
+func (a *assembly) verifier(ctx context.Context) (*sign.Verifier, error) {
+	var identities []sign.Identity
+	a.sigstore = map[string]*sign.Instance{}
+	for _, spec := range a.desired.Signers {
+		if spec.Keyless == (reconcile.Keyless{}) {
+			continue
+		}
+		i, err := sign.OpenInstance(ctx, spec.Keyless, filepath.Join(a.cache, "sigstore"))
+		if err != nil {
+			return nil, fmt.Errorf("signer %q: %w", spec.Name, err)
+		}
+		a.sigstore[spec.Name] = i
+		identities = append(identities, sign.Identity{Name: spec.Name, Trust: spec.Keyless.Trust(), Certificates: i.Certificates})
+	}
+	var err error
+	if a.keys, err = a.publicKeys(ctx); err != nil {
+		return nil, err
+	}
+	return sign.NewVerifier(a.keys, a.reader, identities...), nil
+}
+
+// waiting tells that a signing service is asked too much.
+func (a *assembly) waiting(service string, d time.Duration) {
+	fmt.Fprintf(a.io.err, "assay: %s is busy; waiting %s to sign\n", service, d.Round(time.Second))
+}
+
 // publicKeys finds the keys that signatures are verified with: in the catalog, or beside the private key as cosign writes it
 // (cosign.key and cosign.pub), or in the private key itself.
 func (a *assembly) publicKeys(ctx context.Context) (map[string]sign.PublicKey, error) {
 	out := map[string]sign.PublicKey{}
 	for _, spec := range a.desired.Signers {
+		if spec.Keyless != (reconcile.Keyless{}) {
+			continue
+		}
 		k, err := a.publicKey(ctx, spec)
 		if err != nil {
 			return nil, err
