@@ -43,6 +43,27 @@ $(TOOLS)/mkgrypedb: test/scanners/tools/grype/go.mod test/scanners/tools/grype/m
 $(TOOLS)/osv-scanner: test/scanners/tools/osv-scanner/go.mod
 	cd $(<D) && $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/google/osv-scanner/v2/cmd/osv-scanner
 
+SIGNING := fulcio timestamp-server rekor-server cosign2 cosign3
+
+.PHONY: test-signing
+test-signing: build $(SIGNING:%=$(TOOLS)/%) ## Test signing without a key with the real Fulcio, timestamp authority, Rekor and cosign; builds them first (half an hour, once), then takes ten minutes (SHORT=-short: seconds)
+	$(GO) test -tags signing -count 1 -timeout 30m $(SHORT) ./test/signing
+
+$(TOOLS)/fulcio: test/signing/tools/fulcio/go.mod
+	cd $(<D) && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/sigstore/fulcio
+
+$(TOOLS)/timestamp-server: test/signing/tools/timestamp/go.mod
+	cd $(<D) && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server
+
+$(TOOLS)/rekor-server: test/signing/tools/rekor/go.mod
+	cd $(<D) && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix
+
+$(TOOLS)/cosign2: test/signing/tools/cosign2/go.mod
+	cd $(<D) && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/sigstore/cosign/v2/cmd/cosign
+
+$(TOOLS)/cosign3: test/signing/tools/cosign3/go.mod
+	cd $(<D) && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/sigstore/cosign/v3/cmd/cosign
+
 .PHONY: race
 race: ## Run all tests with the race detector
 	$(GO) test -race ./...

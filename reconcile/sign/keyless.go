@@ -44,8 +44,9 @@ type KeylessOptions struct {
 // certificate expires. It implements reconcile.Signer and may be used concurrently: statements share a certificate.
 type KeylessSigner struct {
 	options KeylessOptions
-	renew   chan struct{} // holds one value: whoever has it may look at leaf, and renew it
+	renew   chan struct{} // holds one value: whoever has it may look at leaf and refused, and change them
 	leaf    leaf
+	refused error // who the token is of, if it is somebody else: that isn't asked again for each statement
 }
 
 var _ reconcile.Signer = (*KeylessSigner)(nil)
@@ -160,8 +161,8 @@ func (s *KeylessSigner) certificate(ctx context.Context) (leaf, error) {
 		return leaf{}, ctx.Err()
 	}
 	defer func() { s.renew <- struct{}{} }()
-	if time.Now().Before(s.leaf.until) {
-		return s.leaf, nil
+	if s.refused != nil || time.Now().Before(s.leaf.until) {
+		return s.leaf, s.refused
 	}
 	// While one waits, the others wait for it: a service that is asked too much isn't asked by each of them.
 	err := s.patiently(ctx, func() error {
@@ -200,8 +201,9 @@ func (s *KeylessSigner) request(ctx context.Context) (leaf, error) {
 		return leaf{}, fmt.Errorf("ask %s for a certificate: what it issued names nobody", at)
 	}
 	if !s.options.Trust.Matches(who.Issuer, who.SubjectAlternativeName) { // before anything is signed or logged in that name
-		return leaf{}, fmt.Errorf("the identity token is of %q by %q, and the catalog's signer %q is %q by %q; nothing that it signs would count",
+		s.refused = fmt.Errorf("the identity token is of %q by %q, and the catalog's signer %q is %q by %q; nothing that it signs would count",
 			clip(who.SubjectAlternativeName), clip(who.Issuer), s.options.Name, clip(s.options.Trust.Subject), clip(s.options.Trust.Issuer))
+		return leaf{}, s.refused
 	}
 	// What is signed last must still be timestamped in time: the last minute, or the last fifth of a shorter life, isn't used.
 	life := cert.NotAfter.Sub(asked)

@@ -149,12 +149,14 @@ func TestWaitingIsBounded(t *testing.T) {
 func TestSomebodyElsesTokenSignsNothing(t *testing.T) {
 	s := serve(t)
 	k := newKeyless(t, s, KeylessOptions{Token: func(context.Context, string) (string, error) { return token(githubIssuer, "somebody@example.com"), nil }})
-	_, err := k.Sign(t.Context(), statement(t, reconcile.Bundle))
-	if err == nil || !strings.Contains(err.Error(), `the identity token is of "somebody@example.com"`) {
-		t.Error(err)
+	for range 2 {
+		_, err := k.Sign(t.Context(), statement(t, reconcile.Bundle))
+		if err == nil || !strings.Contains(err.Error(), `the identity token is of "somebody@example.com"`) {
+			t.Error(err)
+		}
 	}
-	if s.stamped.Load() != 0 {
-		t.Error("something was signed and timestamped")
+	if s.stamped.Load() != 0 || s.issued.Load() != 1 {
+		t.Errorf("%d signatures were timestamped, and %d certificates asked for", s.stamped.Load(), s.issued.Load())
 	}
 }
 
