@@ -18,7 +18,12 @@ import (
 
 func newKeyless(t *testing.T, s *service, o KeylessOptions) *KeylessSigner {
 	t.Helper()
-	i, err := OpenInstance(t.Context(), s.keyless(t), t.TempDir())
+	return newKeylessAt(t, s.keyless(t), o)
+}
+
+func newKeylessAt(t *testing.T, at reconcile.Keyless, o KeylessOptions) *KeylessSigner {
+	t.Helper()
+	i, err := OpenInstance(t.Context(), at, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +60,22 @@ func TestSignsWithoutAKey(t *testing.T) {
 	}
 	if _, err := k.Sign(t.Context(), statement(t, reconcile.Legacy)); err == nil || !strings.Contains(err.Error(), "only bundles") {
 		t.Error(err)
+	}
+}
+
+// The protocol of Rekor v1; that of v2 is spoken with the real one, by make test-signing.
+func TestSignaturesAreLogged(t *testing.T) {
+	s := serve(t)
+	s.full.Store(1)
+	r, err := newKeylessAt(t, s.logged(t), KeylessOptions{}).Sign(t.Context(), attestation(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.entered.Load() != 1 || s.stamped.Load() != 1 {
+		t.Errorf("%d entries, %d timestamps", s.entered.Load(), s.stamped.Load())
+	}
+	if got, err := s.certificates(t, true).Verify(t.Context(), r.Payload, digestA, acme); err != nil || got.Signer != workflow {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

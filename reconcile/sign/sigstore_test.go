@@ -206,23 +206,21 @@ func (s *sigstore) attest(t testing.TB, payload []byte, m made) *protobundle.Bun
 	if !m.logged.IsZero() {
 		entry, err := s.log.GenerateTlogEntry(leaf, envelope, sig, m.logged.Unix(), true)
 		must(err)
-		material.TlogEntries = append(material.TlogEntries, s.promised(t, entry.TransparencyLogEntry()))
+		promised, err := s.promised(entry.TransparencyLogEntry())
+		must(err)
+		material.TlogEntries = append(material.TlogEntries, promised)
 	}
 	return &protobundle.Bundle{MediaType: BundleMediaType, VerificationMaterial: material, Content: &protobundle.Bundle_DsseEnvelope{
 		DsseEnvelope: &protodsse.Envelope{Payload: payload, PayloadType: envelope.PayloadType, Signatures: []*protodsse.Signature{{Sig: sig}}}}}
 }
 
 // promised adds what Rekor v1 says of an entry besides its place in the log.
-func (s *sigstore) promised(t testing.TB, e *protorekor.TransparencyLogEntry) *protorekor.TransparencyLogEntry {
-	t.Helper()
+func (s *sigstore) promised(e *protorekor.TransparencyLogEntry) (*protorekor.TransparencyLogEntry, error) {
 	set, err := s.log.RekorSignPayload(tlog.RekorPayload{
 		Body: base64.StdEncoding.EncodeToString(e.CanonicalizedBody), IntegratedTime: e.IntegratedTime, LogIndex: e.LogIndex, LogID: hex.EncodeToString(e.LogId.KeyId)})
-	if err != nil {
-		t.Fatal(err)
-	}
 	e.InclusionPromise = &protorekor.InclusionPromise{SignedEntryTimestamp: set}
 	e.KindVersion = &protorekor.KindVersion{Kind: "dsse", Version: "0.0.1"}
-	return e
+	return e, err
 }
 
 func asJSON(t testing.TB, b *protobundle.Bundle) []byte {
@@ -240,8 +238,10 @@ type service struct {
 	*httptest.Server
 	life    time.Duration // of certificates; zero: ten minutes
 	refuse  atomic.Int32  // answers 429 to so many requests for certificates
+	full    atomic.Int32  // answers 429 to so many entries for the log
 	issued  atomic.Int32
 	stamped atomic.Int32
+	entered atomic.Int32
 	tokens  chan string // those that were shown
 }
 
@@ -251,6 +251,7 @@ func serve(t *testing.T) *service {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v2/signingCert", s.issue)
 	mux.HandleFunc("POST /api/v1/timestamp", s.vouch)
+	mux.HandleFunc("POST /api/v1/log/entries", s.enter)
 	s.Server = httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s
@@ -334,6 +335,82 @@ func (s *service) vouch(w http.ResponseWriter, r *http.Request) {
 	s.stamped.Add(1)
 	w.WriteHeader(http.StatusCreated)
 	_, _ = w.Write(out)
+}
+
+// enter logs a DSSE envelope as Rekor v1 does.
+func (s *service) enter(w http.ResponseWriter, r *http.Request) {
+	if s.full.Add(-1) >= 0 {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
+	var proposed struct {
+		Spec struct {
+			ProposedContent struct {
+				Envelope  string
+				Verifiers [][]byte
+			}
+		}
+	}
+	var envelope ssldsse.Envelope
+	fail := func(err error) { http.Error(w, err.Error(), http.StatusBadRequest) }
+	if err := json.NewDecoder(r.Body).Decode(&proposed); err != nil {
+		fail(err)
+		return
+	}
+	if err := json.Unmarshal([]byte(proposed.Spec.ProposedContent.Envelope), &envelope); err != nil || len(envelope.Signatures) != 1 {
+		fail(fmt.Errorf("envelope: %w", err))
+		return
+	}
+	block, _ := pem.Decode(proposed.Spec.ProposedContent.Verifiers[0])
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		fail(err)
+		return
+	}
+	sig, err := base64.StdEncoding.DecodeString(envelope.Signatures[0].Sig)
+	if err != nil {
+		fail(err)
+		return
+	}
+	entry, err := s.log.GenerateTlogEntry(leaf, &envelope, sig, time.Now().Unix(), true)
+	if err != nil {
+		fail(err)
+		return
+	}
+	e, err := s.promised(entry.TransparencyLogEntry())
+	if err != nil {
+		fail(err)
+		return
+	}
+	s.entered.Add(1)
+	proof := e.InclusionProof
+	id := strings.Repeat("a", 64)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", id)
+	w.Header().Set("Location", "/api/v1/log/entries/"+id)
+	w.WriteHeader(http.StatusCreated)
+	_ = json.NewEncoder(w).Encode(map[string]any{id: map[string]any{
+		"body": e.CanonicalizedBody, "integratedTime": e.IntegratedTime, "logID": hex.EncodeToString(e.LogId.KeyId), "logIndex": e.LogIndex,
+		"verification": map[string]any{"signedEntryTimestamp": e.InclusionPromise.SignedEntryTimestamp, "inclusionProof": map[string]any{
+			"checkpoint": proof.Checkpoint.Envelope, "hashes": []string{}, "logIndex": proof.LogIndex, "rootHash": hex.EncodeToString(proof.RootHash), "treeSize": proof.TreeSize}}}})
+}
+
+// logged is the instance as a catalog names it, with a log that is asked with the protocol of Rekor v1.
+func (s *service) logged(t *testing.T) reconcile.Keyless {
+	t.Helper()
+	k := s.keyless(t)
+	c, err := root.NewSigningConfigFromJSON([]byte(k.SigningConfig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.WithRekorLogURLs(root.Service{URL: s.URL, MajorAPIVersion: 1, ValidityPeriodStart: time.Now().Add(-time.Hour)})
+	b, err := c.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.TrustedRoot, k.SigningConfig = string(s.trustedRoot(t, true)), string(b)
+	return k
 }
 
 // keyless is the instance as a catalog names it.
