@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore-go/pkg/tuf"
+	"github.com/theupdateframework/go-tuf/v2/metadata/fetcher"
 )
 
 // maxTrust bounds a trusted root and a signing configuration, in bytes. The public instance's have a few thousand.
@@ -75,17 +77,24 @@ func PublicCertificates(ctx context.Context, folder string) (*Certificates, erro
 }
 
 func publicInstance(ctx context.Context, folder string) (*Instance, error) {
-	client, err := tuf.New(tuf.DefaultOptions().WithContext(ctx).WithCachePath(folder).WithCacheValidity(1))
+	return fetchInstance(ctx, tuf.DefaultOptions().WithCachePath(folder).WithCacheValidity(1))
+}
+
+// fetchInstance reads an instance's files from its TUF repository.
+func fetchInstance(ctx context.Context, o *tuf.Options) (*Instance, error) {
+	f := fetcher.NewDefaultFetcher()
+	f.SetHTTPClient(&http.Client{Transport: &honest{ctx, o.RepositoryBaseURL}}) // by itself it would wait without end
+	client, err := tuf.New(o.WithContext(ctx).WithFetcher(f))
 	if err != nil {
-		return nil, fmt.Errorf("read the public Sigstore instance's trusted root: %w (name trusted_root and signing_config in the catalog to need no network for it)", err)
+		return nil, fmt.Errorf("read the public Sigstore instance's trusted root: %w (to need no network for it, name trusted_root and signing_config in the catalog)", plain(err, ""))
 	}
 	material, err := root.GetTrustedRoot(client)
 	if err != nil {
-		return nil, fmt.Errorf("read the public Sigstore instance's trusted root: %w", err)
+		return nil, fmt.Errorf("read the public Sigstore instance's trusted root: %w", plain(err, ""))
 	}
 	config, err := root.GetSigningConfig(client)
 	if err != nil {
-		return nil, fmt.Errorf("read the public Sigstore instance's signing configuration: %w", err)
+		return nil, fmt.Errorf("read the public Sigstore instance's signing configuration: %w", plain(err, ""))
 	}
 	trusted, err := NewCertificates(material)
 	if err != nil {
