@@ -58,10 +58,15 @@ func (r *Reader) legacyRecords(ctx context.Context, image reconcile.Image, m man
 	return records, nil
 }
 
-// legacyManifest reads the manifest in the tag beside an image; a zero digest if there is none.
+// legacyManifest reads the manifest with the signatures in the tag beside an image; a zero digest if there is none.
 func (r *Reader) legacyManifest(ctx context.Context, image reconcile.Image) (manifest, reconcile.Digest, error) {
+	return r.taggedManifest(ctx, image, legacyTag(image.Digest))
+}
+
+// taggedManifest reads the manifest in a tag beside an image; a zero digest if there is none.
+func (r *Reader) taggedManifest(ctx context.Context, image reconcile.Image, tag string) (manifest, reconcile.Digest, error) {
 	fail := func(err error) error { return fmt.Errorf("read the signatures of %s: %w", image, err) }
-	raw, err := r.getManifest(ctx, image.Repo, legacyTag(image.Digest))
+	raw, err := r.getManifest(ctx, image.Repo, tag)
 	if status, ok := statusOf(err); ok && status.absent() {
 		return manifest{}, reconcile.Digest{}, nil
 	}
@@ -73,7 +78,7 @@ func (r *Reader) legacyManifest(ctx context.Context, image reconcile.Image) (man
 		return m, reconcile.Digest{}, fail(err)
 	}
 	if m.index() {
-		return m, reconcile.Digest{}, fail(refuse("the tag %s holds an index", legacyTag(image.Digest)))
+		return m, reconcile.Digest{}, fail(refuse("the tag %s holds an index", tag))
 	}
 	if len(m.Layers) > maxRecords {
 		return m, reconcile.Digest{}, fail(refuse("there are %d, more than %d", len(m.Layers), maxRecords))
