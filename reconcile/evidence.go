@@ -211,7 +211,7 @@ type Finding struct {
 	Digest   Digest   `json:"digest,omitzero"`
 	Origin   Origin   `json:"origin,omitzero"`
 	Unknown  bool     `json:"unknown,omitempty"` // evidence is missing: enough to refuse an image, never a reason to take one away
-	Warning  bool     `json:"warning,omitempty"` // the rule only warns
+	Warning  bool     `json:"warning,omitempty"` // the rule only warns, or this finding of it is only to be told
 	Pending  bool     `json:"pending,omitempty"` // it will be decided later, as while a pull request is open: told, and blocks nothing
 }
 

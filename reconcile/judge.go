@@ -32,7 +32,7 @@ func (s *state) judge(w *Want, e Evidence, pick func(Bound) bool) judgement {
 		}
 		in := ruled{Bound: r}
 		for _, f := range r.Check(subject, s.now) {
-			f.Rule, f.Scope, f.Image, f.Digest, f.Warning = r.Name(), r.Scope, w.Title(), w.From.Digest, r.Warn
+			f.Rule, f.Scope, f.Image, f.Digest, f.Warning = r.Name(), r.Scope, w.Title(), w.From.Digest, r.Warn || f.Warning
 			if f.Origin == (Origin{}) {
 				f.Origin = w.Origin
 			}
@@ -41,7 +41,7 @@ func (s *state) judge(w *Want, e Evidence, pick func(Bound) bool) judgement {
 				j.waivers = append(j.waivers, i)
 				s.used[i] = true
 				in.waived++
-			case r.Warn || f.Pending:
+			case f.Warning || f.Pending:
 				in.warned = append(in.warned, f)
 			default:
 				in.refused = append(in.refused, f)

@@ -137,6 +137,25 @@ var tightenings = []tightening{
 		more, deny := nested(r, "docker.io/library/nginx", "quay.io/**")
 		return fmt.Sprintf("allow = %s\ndeny = %s", allow, deny), fmt.Sprintf("allow = %s\ndeny = %s", fewer, more)
 	}},
+	{"signature", func(r *rand.Rand) (string, string) {
+		return makers + strangers, makers
+	}},
+	{"provenance", func(r *rand.Rand) (string, string) {
+		few, many := two(r, 2)
+		builders := []string{"", "builder = \"^https://.*$\"\n", "builder = \"https://a.example\"\n"}
+		loose, tight := two(r, 3)
+		return makers + strangers + builders[loose] + fmt.Sprintf("level = %d\nhardened = [\"https://a.example\", \"https://b.example\"]", few+2),
+			makers + builders[tight] + fmt.Sprintf("source = \"https://src.example/app\"\nlevel = %d\nhardened = [\"https://a.example\"]", many+2)
+	}},
+	{"approval", func(r *rand.Rand) (string, string) {
+		few, many := two(r, 2)
+		from := []string{"anyone", "codeowners"}
+		loose, tight := two(r, 2)
+		return fmt.Sprintf("required = %d\nfrom = %q", few+1, from[loose]), fmt.Sprintf("required = %d\nfrom = %q", many+1, from[tight])
+	}},
+	{"vulnerabilities", func(r *rand.Rand) (string, string) {
+		return "vex {\n" + makers + "}", "" // fewer excuses
+	}},
 	{"condition", func(r *rand.Rand) (string, string) {
 		terms := []string{`image.config.user != ""`, `length(image.vulnerabilities) < 2`, `contains(image.licenses, "MIT")`, `image.size > 10`, `image.distribution == "debian:12"`, `image.config.labels["a"] == "b"`}
 		a, b := terms[r.Intn(len(terms))], terms[r.Intn(len(terms))]
@@ -168,10 +187,46 @@ func someSubject(t *testing.T, r *rand.Rand) reconcile.Subject {
 			s = scanned(s, p, someScan(r, name))
 		}
 	}
+	s.Evidence.Upstream, s.Evidence.Review = someUpstream(r), someReview(r)
 	if r.Intn(10) == 0 {
 		s.Evidence.Tree = nil
 	}
 	return s
+}
+
+// someUpstream makes what others signed; each may not have been looked for.
+func someUpstream(r *rand.Rand) reconcile.Upstream {
+	var u reconcile.Upstream
+	for _, t := range []reconcile.Trust{maker, stranger} {
+		if r.Intn(4) == 0 {
+			continue
+		}
+		u.Asked = append(u.Asked, t)
+		for _, about := range []string{"root", "linux/amd64", "linux/arm64"} {
+			if r.Intn(2) == 0 {
+				u.Proofs = append(u.Proofs, proof(t, about, "", ""))
+			}
+			if r.Intn(2) == 0 {
+				u.Proofs = append(u.Proofs, proof(t, about, slsa02, fmt.Sprintf(`{"builder":{"id":"https://%c.example"},"invocation":{"configSource":{"uri":"https://src.example/%s"}}}`, 'a'+rune(r.Intn(2)), []string{"app", "other"}[r.Intn(2)])))
+			}
+			if r.Intn(3) == 0 {
+				u.Proofs = append(u.Proofs, proof(t, about, "https://openvex.dev/ns", openVEX(1+r.Intn(3), "pkg:oci/nginx", []string{`"status":"fixed"`, `"status":"under_investigation"`, `"status":"x"`}[r.Intn(3)])))
+			}
+		}
+	}
+	return u
+}
+
+// someReview makes what a forge says; it may not have been asked.
+func someReview(r *rand.Rand) *reconcile.Review {
+	if r.Intn(6) == 0 {
+		return nil
+	}
+	out := &reconcile.Review{State: []reconcile.ReviewState{reconcile.Approved, reconcile.Approved, reconcile.Approved, reconcile.NotApproved, reconcile.UnknownReview}[r.Intn(5)], Author: "author"}
+	for range r.Intn(4) {
+		out.Approvers = append(out.Approvers, reconcile.Approver{Login: []string{"author", "a", "b", "c"}[r.Intn(4)], Owner: []string{"", "@acme/edge"}[r.Intn(2)]})
+	}
+	return out
 }
 
 func someScan(r *rand.Rand, name string) reconcile.Scan {

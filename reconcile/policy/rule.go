@@ -21,19 +21,34 @@ type definition struct {
 	doc     string // Markdown
 	example string // HCL
 	params  any    // the struct of its parameters, for the reference
-	decode  func(hcl.Body) (reads reconcile.Reads, c check, diags hcl.Diagnostics)
+	decode  func(hcl.Body) (decoded, hcl.Diagnostics)
+}
+
+// decoded is a rule as its own parameters make it.
+type decoded struct {
+	reads  reconcile.Reads
+	check  check
+	trusts []reconcile.Trust // whose records it judges
 }
 
 var definitions = map[string]definition{}
 
-// register adds a rule. Its parameters P are decoded by gohcl; build validates them and gives the check.
+// register adds a rule that trusts nobody upstream. Its parameters P are decoded by gohcl; build validates them and gives the check.
 func register[P any](name, doc, example string, build func(P, hcl.Body) (reconcile.Reads, check, hcl.Diagnostics)) {
+	registerTrusting(name, doc, example, func(p P, body hcl.Body) (decoded, hcl.Diagnostics) {
+		reads, c, diags := build(p, body)
+		return decoded{reads: reads, check: c}, diags
+	})
+}
+
+// registerTrusting adds a rule that may say whose records about an image count where it comes from.
+func registerTrusting[P any](name, doc, example string, build func(P, hcl.Body) (decoded, hcl.Diagnostics)) {
 	var zero P
-	definitions[name] = definition{name, doc, example, zero, func(body hcl.Body) (reconcile.Reads, check, hcl.Diagnostics) {
+	definitions[name] = definition{name, doc, example, zero, func(body hcl.Body) (decoded, hcl.Diagnostics) {
 		var p P
 		diags := gohcl.DecodeBody(body, nil, &p)
 		if diags.HasErrors() {
-			return 0, nil, diags
+			return decoded{}, diags
 		}
 		return build(p, body)
 	}}

@@ -37,15 +37,15 @@ func (d definition) rule(body hcl.Body) (reconcile.Bound, hcl.Diagnostics) {
 	diags = append(diags, p.check(body)...)
 	grace, more := duration(body, "violation_grace", p.ViolationGrace)
 	diags = append(diags, more...)
-	reads, c, more := d.decode(p.Rest)
+	own, more := d.decode(p.Rest)
 	diags = append(diags, more...)
 	if diags.HasErrors() {
 		return reconcile.Bound{}, diags
 	}
 	if p.Enforcement == "off" {
-		c, reads = func(reconcile.Subject, time.Time) []reconcile.Finding { return nil }, reconcile.ReadsDeclaration
+		own = decoded{reads: reconcile.ReadsDeclaration, check: func(reconcile.Subject, time.Time) []reconcile.Finding { return nil }}
 	}
-	out := reconcile.Bound{Rule: bound{d.name, reads, p.Images, c}, Warn: p.Enforcement == "warn", OnViolation: reconcile.Violation(or(p.OnViolation, string(reconcile.ReportIt)))}
+	out := reconcile.Bound{Rule: bound{d.name, own.reads, p.Images, own.check}, Trusts: own.trusts, Warn: p.Enforcement == "warn", OnViolation: reconcile.Violation(or(p.OnViolation, string(reconcile.ReportIt)))}
 	if out.OnViolation == reconcile.Remove {
 		out.Grace = grace
 		if p.ViolationGrace == "" {

@@ -217,7 +217,7 @@ func TestPolicies(t *testing.T) {
 
 		{"a database of tomorrow", "scanners", `max_age = "7d"`, scans(with(scan("trivy"), func(s *reconcile.Scan) { s.Database = now.AddDate(0, 0, 2) })), "too-few-scanners?"},
 		{"signature", "signature", "keyless {\nissuer = \"https://a.example\"\nsubject = \"x\"\n}", image{}, "no-evidence?"},
-		{"provenance", "provenance", `level = 3`, image{}, "no-evidence?"},
+		{"provenance", "provenance", "keyless {\nissuer = \"https://a.example\"\nsubject = \"x\"\n}", image{}, "no-evidence?"},
 		{"approval", "approval", `required = 1`, image{}, "no-evidence?"},
 		{"another image", "approval", "required = 1\nimages = [\"redis\", \"acme-*\"]", image{}, ""},
 		{"this image", "approval", "required = 1\nimages = [\"ng*\"]", image{}, "no-evidence?"},

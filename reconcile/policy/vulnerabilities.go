@@ -22,10 +22,11 @@ type vulnerabilities struct {
 	Unknown    string   `hcl:"unknown,optional" default:"\"deny\"" doc:"What becomes of a vulnerability whose severity no scanner knows: \"deny\" or \"allow\"."`
 	EPSS       *float64 `hcl:"epss,optional" default:"not looked at" doc:"A probability of exploitation (EPSS) from 0 to 1: a vulnerability that has it or more is denied whatever its severity, fix or date. It needs a scanner that reports EPSS."`
 	Exploited  bool     `hcl:"exploited,optional" default:"false" doc:"Whether a vulnerability that is known to be exploited (CISA's KEV) is denied whatever its severity, fix or date. It needs a scanner that reports it."`
+	VEX        []vex    `hcl:"vex,block" doc:"Whose OpenVEX, attached to the image where it comes from, excuses vulnerabilities: what its latest word calls not_affected or fixed in this image, by digest or by the name that it has there. One mistake in what they attached, or nobody to look, and nothing is excused."`
 }
 
 func init() {
-	register("vulnerabilities", "Vulnerabilities that scanners found, merged by package and identifier (a CVE where there is one). "+
+	registerTrusting("vulnerabilities", "Vulnerabilities that scanners found, merged by package and identifier (a CVE where there is one). "+
 		"A platform without a verdict, or one on which no scanner saw a package, is a finding too: `no-verdict`, `no-packages`.",
 		`rule "vulnerabilities" {
   deny      = "high"
@@ -35,14 +36,23 @@ func init() {
   quorum    = 1
   epss      = 0.5
   exploited = true
+
+  vex {
+    keyless {
+      issuer  = "https://token.actions.githubusercontent.com"
+      subject = "https://github.com/acme/app/.github/workflows/release.yml@refs/heads/main"
+    }
+  }
 }
 `, buildVulnerabilities)
 }
 
 var severities = []reconcile.Severity{reconcile.Negligible, reconcile.Low, reconcile.Medium, reconcile.High, reconcile.Critical}
 
-func buildVulnerabilities(p vulnerabilities, body hcl.Body) (reconcile.Reads, check, hcl.Diagnostics) {
+func buildVulnerabilities(p vulnerabilities, body hcl.Body) (decoded, hcl.Diagnostics) {
 	grace, diags := duration(body, "grace", p.Grace)
+	ts, more := vexTrusts(body, p.VEX)
+	diags = append(diags, more...)
 	diags = append(diags, oneOf(body, "unknown", p.Unknown, "deny", "allow")...)
 	diags = append(diags, oneOf(body, "since", p.Since, "published", "seen")...)
 	p.Deny, p.Unknown, p.Since = or(p.Deny, string(reconcile.High)), or(p.Unknown, "deny"), or(p.Since, "published")
@@ -58,7 +68,7 @@ func buildVulnerabilities(p vulnerabilities, body hcl.Body) (reconcile.Reads, ch
 	if p.EPSS != nil && !(*p.EPSS > 0 && *p.EPSS <= 1) {
 		diags = append(diags, mistake(at(body, "epss"), "Invalid epss", "A probability above 0 and up to 1 is needed here."))
 	}
-	return reconcile.ReadsScans, func(s reconcile.Subject, now time.Time) []reconcile.Finding { return p.judge(s, grace, now) }, diags
+	return decoded{reconcile.ReadsScans, func(s reconcile.Subject, now time.Time) []reconcile.Finding { return p.judge(s, ts, grace, now) }, ts}, diags
 }
 
 // denied is one vulnerability that the rule denies, and where.
@@ -69,8 +79,9 @@ type denied struct {
 	platforms []string
 }
 
-func (p vulnerabilities) judge(s reconcile.Subject, grace time.Duration, now time.Time) []reconcile.Finding {
-	all := map[string]*denied{}
+func (p vulnerabilities) judge(s reconcile.Subject, ts []reconcile.Trust, grace time.Duration, now time.Time) []reconcile.Finding {
+	all, excused := map[string]*denied{}, map[string]bool{}
+	vex := excusesOf(s, ts)
 	out := onEach(s, func(m reconcile.Manifest, _ string) []reconcile.Finding {
 		vs := verdicts(s, m.Digest, 0, now)
 		if f := unscanned(vs, platformName(m)); f != nil {
@@ -81,6 +92,10 @@ func (p vulnerabilities) judge(s reconcile.Subject, grace time.Duration, now tim
 				continue
 			}
 			key := v.Key + "\x00" + v.ID
+			if vex.cover(v, m.Digest) {
+				excused[key] = true
+				continue
+			}
 			if all[key] == nil {
 				all[key] = &denied{Merged: v}
 			}
@@ -89,7 +104,11 @@ func (p vulnerabilities) judge(s reconcile.Subject, grace time.Duration, now tim
 		return nil
 	})
 	for _, k := range slices.Sorted(maps.Keys(all)) {
-		out = append(out, all[k].finding(len(s.Evidence.Tree.Runnable())))
+		f := all[k].finding(len(s.Evidence.Tree.Runnable()))
+		if len(excused) > 0 {
+			f.Detail += fmt.Sprintf("; %d others are excused by the image's maker", len(excused))
+		}
+		out = append(out, f)
 	}
 	return out
 }
