@@ -92,18 +92,20 @@ func TestTwoScannersAdmitAndAttestTogether(t *testing.T) {
 			t.Errorf("tags: %v", got)
 		}
 		o := s.assay("verify", "--key", "cosign.pub", "-o", "json", r.Host+"/approved/app:1.0")
-		var manifests []struct {
-			Digest  string
-			Signed  bool
-			Records []struct {
-				Format, About, Problem string
-				Predicate              string `json:"predicate_type"`
+		var chain struct {
+			Manifests []struct {
+				Digest  string
+				Signed  bool
+				Records []struct {
+					Format, About, Problem string
+					Predicate              string `json:"predicate_type"`
+				}
 			}
 		}
-		if err := json.Unmarshal([]byte(o.stdout), &manifests); err != nil || o.code != 0 || len(manifests) != 3 {
+		if err := json.Unmarshal([]byte(o.stdout), &chain); err != nil || o.code != 0 || len(chain.Manifests) != 3 {
 			t.Fatalf("verify: %v, exit code %d\n%s%s", err, o.code, o.stdout, o.stderr)
 		}
-		for _, m := range manifests {
+		for _, m := range chain.Manifests {
 			by := map[string]int{}
 			for _, rec := range m.Records {
 				if rec.Problem != "" {

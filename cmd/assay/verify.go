@@ -3,90 +3,152 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/assay-oci/assay/reconcile"
 	"github.com/assay-oci/assay/reconcile/registry"
-	"github.com/assay-oci/assay/reconcile/sign"
 )
 
 type verifyOptions struct {
+	catalogOptions
 	key      string
+	identity string
+	maxAge   time.Duration
+	require  []string
 	output   string
+	cache    string
 	insecure []string
 }
+
+// Links that a chain may be required to have, besides those that it always must.
+const (
+	requireApproval  = "approval"
+	requireScans     = "scans"
+	requireInventory = "inventory"
+)
 
 func newVerify(io stdio) *cobra.Command {
 	var o verifyOptions
 	c := &cobra.Command{
-		Use:     "verify IMAGE",
-		Short:   "Verify the signatures and attestations beside an image in a registry",
-		Example: "  assay verify registry.example.com/approved/nginx:1.27.3 --key cosign.pub",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return runVerify(c.Context(), io, o, args[0]) },
+		Use:   "verify IMAGE",
+		Short: "Verify and tell the chain of records beside an image: who approved it, on what evidence, who signed it",
+		Long: `Verify reads the signed records beside an image in a registry and tells, in this order: who approved it, where and when; on which scans and by
+which policy it was judged; what is in it; who signed it, in which formats. Only records that the given key, or the catalog's signers, signed count.
+
+Always demanded are a signature of the index and of each platform, and a verdict that passed: the newest one counts, and none that is older
+than --max-age (with --catalog: than the catalog's rescan expires). --require demands more: "approval" a recorded review that
+approved the entry, "scans" an attested scan of each platform, "inventory" an attested inventory or bill of materials of each. A record that was changed, or that
+speaks of another digest in the signer's name, is refused wherever it lies. Somebody else's records are told, and count for nothing.
+
+With --key, nothing but the registry is read.`,
+		Example: `  assay verify registry.example.com/approved/nginx:1.27.3 --key cosign.pub
+  assay verify registry.example.com/approved/nginx:1.27.3 --catalog https://git.example.com/acme/catalog --require approval,scans`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return runVerify(c.Context(), io, o, args[0]) },
 	}
-	c.Flags().StringVar(&o.key, "key", "", "the signer's public key, a PEM `file`")
-	c.Flags().StringVarP(&o.output, "output", "o", "text", "text or json")
-	c.Flags().StringSliceVar(&o.insecure, "insecure-registry", nil, "a `host` to speak plain http with")
-	if err := c.MarkFlagRequired("key"); err != nil {
-		panic(err)
-	}
+	f := c.Flags()
+	f.StringVar(&o.key, "key", "", "the signer's public key, a PEM `file`")
+	f.StringVar(&o.location, "catalog", "", "the catalog whose signers count: a `folder`, a bare repository, or a URL (https, ssh, file)")
+	f.StringVar(&o.ref, "ref", "", "with --catalog: the branch or tag that holds it")
+	f.StringVar(&o.path, "path", "", "with --catalog: the `folder` within the repository that holds it")
+	f.StringVar(&o.identity, "identity", "", "the canonical `name` that records must bear, such as images.example.com/approved/nginx; default: with --catalog its own, else any one name")
+	f.DurationVar(&o.maxAge, "max-age", 0, "how old the verdict may be, such as 720h; default: with --catalog its rescan expires, else any age")
+	f.StringSliceVar(&o.require, "require", nil, "what else must be on record: approval, scans, inventory")
+	f.StringVarP(&o.output, "output", "o", "text", "text or json")
+	f.StringVar(&o.cache, "cache", "", "with --catalog: the `folder` for what may vanish; default: assay in the user's cache folder")
+	f.StringSliceVar(&o.insecure, "insecure-registry", nil, "a `host` to speak plain http with")
+	c.MarkFlagsOneRequired("key", "catalog")
+	c.MarkFlagsMutuallyExclusive("key", "catalog")
 	return c
 }
 
-// verified is what stands beside one manifest of an image.
-type verified struct {
-	Digest   reconcile.Digest   `json:"digest"`
-	Platform reconcile.Platform `json:"platform,omitzero"`
-	Signed   bool               `json:"signed"`
-	Records  []verifiedRecord   `json:"records"`
-}
-
-type verifiedRecord struct {
-	Format    reconcile.Format `json:"format"`
-	Identity  reconcile.Repo   `json:"identity,omitzero"`
-	Predicate string           `json:"predicate_type,omitempty"`
-	About     string           `json:"about,omitempty"`
-	Time      string           `json:"time,omitempty"`
-	Problem   string           `json:"problem,omitempty"`
+func (o verifyOptions) check() error {
+	if o.output != "text" && o.output != "json" {
+		return fmt.Errorf("output %q is none of text, json", o.output)
+	}
+	for _, r := range o.require {
+		if !slices.Contains([]string{requireApproval, requireScans, requireInventory}, r) {
+			return fmt.Errorf("--require %q is none of approval, scans, inventory", r)
+		}
+	}
+	if o.maxAge < 0 {
+		return errors.New("--max-age must be positive")
+	}
+	return nil
 }
 
 func runVerify(ctx context.Context, io stdio, o verifyOptions, ref string) error {
-	key, err := sign.ReadPublicKey(o.key)
+	if err := o.check(); err != nil {
+		return err
+	}
+	v, err := openVerify(ctx, io, o)
 	if err != nil {
 		return err
 	}
-	reader := registry.NewReader(registry.Options{Insecure: o.insecure})
-	image, err := resolve(ctx, reader, ref)
+	image, err := resolve(ctx, v.reader, ref)
 	if err != nil {
 		return err
 	}
-	found, err := readVerified(ctx, reader, sign.NewVerifier(map[string]sign.PublicKey{"key": key}, reader), image)
+	e, err := v.expect(o, image.Repo)
 	if err != nil {
 		return err
 	}
-	switch o.output {
-	case "json":
-		e := json.NewEncoder(io.out)
-		e.SetIndent("", "  ")
-		err = e.Encode(found)
-	case "text":
-		err = printVerified(io, image, found)
-	default:
-		err = fmt.Errorf("output %q is none of text, json", o.output)
+	c, err := readChain(ctx, v, image)
+	if err != nil {
+		return err
+	}
+	c.judge(e, time.Now())
+	if o.output == "json" {
+		enc := json.NewEncoder(io.out)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(c)
+	} else {
+		_, err = fmt.Fprint(io.out, c.text())
 	}
 	if err != nil {
 		return err
 	}
-	for _, v := range found {
-		if !v.Signed {
-			return fmt.Errorf("%s bears no valid signature by %s", reconcile.Image{Repo: image.Repo, Digest: v.Digest}, o.key)
-		}
+	if len(c.Problems) > 0 {
+		return fmt.Errorf("%s is not proven: %s", image, strings.Join(c.Problems, "; "))
 	}
 	return nil
+}
+
+// expected is what a chain must be like.
+type expected struct {
+	by       string // whose records count, for people
+	identity reconcile.Repo
+	maxAge   time.Duration
+	require  []string
+}
+
+// expect completes the options with what the catalog says.
+func (v verifying) expect(o verifyOptions, repo reconcile.Repo) (expected, error) {
+	e := expected{by: v.by, maxAge: o.maxAge, require: o.require}
+	if e.maxAge == 0 {
+		e.maxAge = v.desired.Rescan.Expires
+	}
+	if o.identity != "" {
+		var err error
+		e.identity, err = reconcile.ParseRepo(o.identity)
+		return e, err
+	}
+	for _, r := range v.desired.Registries {
+		if !r.Prefix.Owns(repo) {
+			continue
+		}
+		rest := strings.TrimPrefix(repo.String(), r.Prefix.String())
+		var err error
+		e.identity, err = reconcile.ParseRepo(r.Identity.String() + rest)
+		return e, err
+	}
+	return e, nil
 }
 
 // resolve finds the digest that an image reference names.
@@ -116,58 +178,4 @@ func resolve(ctx context.Context, r *registry.Reader, ref string) (reconcile.Ima
 		err = fmt.Errorf("%s has no tag %s", repo, tag)
 	}
 	return reconcile.Image{Repo: repo, Digest: d}, err
-}
-
-func readVerified(ctx context.Context, reader *registry.Reader, v *sign.Verifier, image reconcile.Image) ([]verified, error) {
-	tree, err := reader.Tree(ctx, image)
-	if err != nil {
-		return nil, err
-	}
-	platforms := map[reconcile.Digest]reconcile.Platform{}
-	for _, m := range tree.Manifests {
-		platforms[m.Digest] = m.Platform
-	}
-	var out []verified
-	for _, d := range tree.Signed() {
-		records, err := v.Records(ctx, reconcile.Image{Repo: image.Repo, Digest: d})
-		if err != nil {
-			return nil, err
-		}
-		x := verified{Digest: d, Platform: platforms[d], Records: []verifiedRecord{}}
-		for _, r := range records {
-			st := r.Statement
-			x.Signed = x.Signed || r.Problem == "" && st.PredicateType == ""
-			rec := verifiedRecord{Format: st.Format, Problem: r.Problem}
-			if r.Problem == "" {
-				rec.Identity, rec.Predicate, rec.About, rec.Time = st.Identity, st.PredicateType, st.About, st.Time.UTC().Format("2006-01-02 15:04 UTC")
-			}
-			x.Records = append(x.Records, rec)
-		}
-		out = append(out, x)
-	}
-	return out, nil
-}
-
-func printVerified(io stdio, image reconcile.Image, found []verified) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", image)
-	for _, v := range found {
-		what := "index"
-		if v.Platform.Runnable() {
-			what = v.Platform.String()
-		}
-		fmt.Fprintf(&b, "  %s %s\n", v.Digest.Short(), what)
-		for _, r := range v.Records {
-			switch {
-			case r.Problem != "":
-				fmt.Fprintf(&b, "    ✗ %s: %q\n", r.Format, r.Problem)
-			case r.Predicate == "":
-				fmt.Fprintf(&b, "    ✓ signature (%s) as %s, %s\n", r.Format, r.Identity, r.Time)
-			default:
-				fmt.Fprintf(&b, "    ✓ attestation %q by %q, %s\n", r.Predicate, r.About, r.Time)
-			}
-		}
-	}
-	_, err := fmt.Fprint(io.out, b.String())
-	return err
 }

@@ -223,6 +223,33 @@ func (a *assembly) readers(ctx context.Context) (reconcile.Sensors, error) {
 	return reconcile.Sensors{Holdings: a.reader, Content: a.reader, Records: v, Asking: a.progress.asking}, err
 }
 
+// verifying is what reads and verifies the chain of an image.
+type verifying struct {
+	reader  *registry.Reader
+	records reconcile.Verifier
+	desired reconcile.Desired // of the catalog, if that was given
+	by      string            // whose records count, for people
+}
+
+// openVerify takes whose records count from a key, or from a catalog.
+func openVerify(ctx context.Context, io stdio, o verifyOptions) (verifying, error) {
+	if o.location == "" {
+		key, err := sign.ReadPublicKey(o.key)
+		reader := registry.NewReader(registry.Options{Insecure: o.insecure})
+		return verifying{reader: reader, records: sign.NewVerifier(map[string]sign.PublicKey{"key": key}, reader), by: "the holder of " + o.key}, err
+	}
+	a, err := openRun(ctx, io, runOptions{catalogOptions: o.catalogOptions, output: o.output, cache: o.cache, insecure: o.insecure}, "")
+	if err != nil {
+		return verifying{}, err
+	}
+	defer a.close()
+	if len(a.desired.Signers) == 0 {
+		return verifying{}, errors.New("the catalog declares no signer, so nothing that lies beside its images can be verified")
+	}
+	s, err := a.readers(ctx)
+	return verifying{reader: a.reader, records: s.Records, desired: a.desired, by: "the catalog's signers"}, err
+}
+
 // effects builds what writes.
 func (a *assembly) effects(ctx context.Context) (reconcile.Effects, error) {
 	w := registry.NewWriter(a.reader)

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/sign"
+)
+
+// A chain is what the records beside an image prove, in the order in which a person asks.
+type chain struct {
+	Image     string                     `json:"image"`
+	Identity  reconcile.Repo             `json:"identity,omitzero"` // the canonical name that the records bear
+	Approval  *reconcile.ApprovalRecord  `json:"approval,omitempty"`
+	Approved  time.Time                  `json:"approved,omitzero"` // when that was recorded
+	Verdict   *reconcile.AttestedVerdict `json:"verdict,omitempty"`
+	Manifests []manifestLink             `json:"manifests"`          // the index and each platform; the index, or the only manifest, last
+	Problems  []string                   `json:"problems,omitempty"` // why the image isn't proven; none if it is
+
+	root    reconcile.Digest
+	records map[reconcile.Digest][]reconcile.Record
+}
+
+// A manifestLink is what stands beside one manifest of an image.
+type manifestLink struct {
+	Digest    reconcile.Digest   `json:"digest"`
+	Platform  reconcile.Platform `json:"platform,omitzero"`
+	Signed    bool               `json:"signed"`
+	Scans     []string           `json:"scans,omitempty"`     // the scanners whose findings are attested
+	Inventory []string           `json:"inventory,omitempty"` // who listed what is installed
+	Bill      bool               `json:"bill,omitempty"`      // whether there is a bill of materials
+	Records   []recordLink       `json:"records"`
+
+	runs bool // whether it is a platform's image
+}
+
+type recordLink struct {
+	Format    reconcile.Format `json:"format"`
+	Signer    string           `json:"signer,omitempty"`
+	Identity  reconcile.Repo   `json:"identity,omitzero"`
+	Predicate string           `json:"predicate_type,omitempty"`
+	About     string           `json:"about,omitempty"`
+	Time      time.Time        `json:"time,omitzero"`
+	Problem   string           `json:"problem,omitempty"`
+}
+
+// readChain reads what lies beside each manifest of an image. Whatever could not be read is an error: unknown is not absent.
+func readChain(ctx context.Context, v verifying, image reconcile.Image) (*chain, error) {
+	tree, err := v.reader.Tree(ctx, image)
+	if err != nil {
+		return nil, err
+	}
+	runs := map[reconcile.Digest]reconcile.Manifest{}
+	for _, m := range tree.Runnable() {
+		runs[m.Digest] = m
+	}
+	c := &chain{Image: image.String(), root: image.Digest, records: map[reconcile.Digest][]reconcile.Record{}}
+	for _, d := range tree.Signed() {
+		records, err := v.records.Records(ctx, reconcile.Image{Repo: image.Repo, Digest: d})
+		if err != nil {
+			return nil, err
+		}
+		c.records[d] = records
+		m, isImage := runs[d]
+		c.Manifests = append(c.Manifests, manifestLink{Digest: d, Platform: m.Platform, runs: isImage, Records: []recordLink{}})
+	}
+	return c, nil
+}
+
+// judge fills the chain from the records that count, and says what is missing or false.
+func (c *chain) judge(e expected, now time.Time) {
+	c.Identity = e.identity
+	for i := range c.Manifests {
+		c.link(&c.Manifests[i], e)
+	}
+	c.judgeVerdict(e, now)
+	c.judgeApproval(e)
+}
+
+func (c *chain) fault(format string, args ...any) {
+	c.Problems = append(c.Problems, fmt.Sprintf(format, args...))
+}
+
+// link tells of one manifest's records.
+func (c *chain) link(m *manifestLink, e expected) {
+	attested, foreign := 0, []string{}
+	for _, r := range c.records[m.Digest] {
+		st := r.Statement
+		problem := c.problem(r)
+		if problem != "" {
+			m.Records = append(m.Records, recordLink{Format: st.Format, Problem: problem})
+			foreign = append(foreign, problem)
+			if sign.Falsified(problem) {
+				c.fault("a record (%s) beside %s is false: %s", st.Format, m.Digest.Short(), problem)
+			}
+			continue
+		}
+		m.Records = append(m.Records, recordLink{st.Format, st.Signer, st.Identity, st.PredicateType, st.About, st.Time, ""})
+		switch st.PredicateType {
+		case "":
+			m.Signed = true
+			continue
+		case reconcile.VulnerabilityPredicate:
+			m.Scans = append(m.Scans, st.About)
+		case reconcile.InventoryPredicate:
+			m.Inventory = append(m.Inventory, st.About)
+		case reconcile.BillPredicate:
+			m.Bill = true
+		}
+		attested++
+	}
+	what := m.what(c.root)
+	switch {
+	case !m.Signed && attested > 0:
+		c.fault("%s bears no signature by %s: of the records there that are valid, each is an attestation, and an attestation is no signature", what, e.by)
+	case !m.Signed && len(foreign) > 0:
+		c.fault("%s bears no valid signature by %s; what lies there: %s", what, e.by, strings.Join(once(foreign), ", "))
+	case !m.Signed:
+		c.fault("%s bears no signature", what)
+	}
+	if m.runs && len(m.Scans) == 0 && slices.Contains(e.require, requireScans) {
+		c.fault("no scan of %s is attested", what)
+	}
+	if m.runs && len(m.Inventory) == 0 && !m.Bill && slices.Contains(e.require, requireInventory) {
+		c.fault("no inventory of %s is attested", what)
+	}
+}
+
+// problem is why a record doesn't count: it isn't valid, or it is about the image under another name. Where no name is demanded, the first one that
+// a signature bears is that of all.
+func (c *chain) problem(r reconcile.Record) string {
+	if r.Problem != "" {
+		return r.Problem
+	}
+	if c.Identity.IsZero() {
+		c.Identity = r.Statement.Identity
+	}
+	if r.Statement.Identity != c.Identity {
+		return fmt.Sprintf("it speaks of the image as %s, not as %s", r.Statement.Identity, c.Identity)
+	}
+	return ""
+}
+
+func (m manifestLink) what(root reconcile.Digest) string {
+	switch {
+	case m.Platform.Runnable():
+		return m.Digest.Short() + " (" + m.Platform.String() + ")"
+	case m.Digest == root && !m.runs:
+		return m.Digest.Short() + " (index)"
+	}
+	return m.Digest.Short()
+}
+
+// newest lists the valid records of one predicate type about the root, the newest of each name that the catalog gave the image, in the order of their
+// times; and those that a newer one replaces.
+func (c *chain) newest(predicateType string) (latest, replaced []reconcile.Record) {
+	by := map[string]reconcile.Record{}
+	for _, r := range c.records[c.root] {
+		if c.problem(r) != "" || r.Statement.PredicateType != predicateType {
+			continue
+		}
+		had, ok := by[r.Statement.About]
+		if ok && !r.Statement.Time.After(had.Statement.Time) {
+			had, r = r, had
+		}
+		if by[r.Statement.About] = r; ok {
+			replaced = append(replaced, had)
+		}
+	}
+	for _, r := range by {
+		latest = append(latest, r)
+	}
+	slices.SortFunc(latest, func(a, b reconcile.Record) int {
+		if n := b.Statement.Time.Compare(a.Statement.Time); n != 0 {
+			return n
+		}
+		return strings.Compare(a.Statement.About, b.Statement.About)
+	})
+	return latest, replaced
+}
+
+// clockSkew is how far clocks may differ before a time counts as one to come.
+const clockSkew = time.Hour
+
+// judgeVerdict takes the first verdict that holds, of the newest of each name; or else tells why the newest doesn't.
+func (c *chain) judgeVerdict(e expected, now time.Time) {
+	latest, replaced := c.newest(reconcile.VerdictPredicate)
+	if len(latest) == 0 {
+		c.fault("there is no verdict by %s", e.by)
+		return
+	}
+	why := ""
+	for _, r := range latest {
+		v, fault := readVerdict(r, e.maxAge, now)
+		if fault == "" {
+			c.Verdict = &v
+			return
+		}
+		if slices.ContainsFunc(replaced, func(o reconcile.Record) bool { return o.Statement.About == r.Statement.About }) {
+			fault += "; an older one that lies beside it does not count"
+		}
+		if c.Verdict == nil {
+			c.Verdict, why = &v, fault
+		}
+	}
+	c.fault("%s", why)
+}
+
+// readVerdict reads a verdict and says why it doesn't hold.
+func readVerdict(r reconcile.Record, maxAge time.Duration, now time.Time) (v reconcile.AttestedVerdict, fault string) {
+	v, err := reconcile.ReadVerdict(r.Statement.Predicate)
+	v.Verified = r.Statement.Time // the time that was signed beside the predicate is the one that the newest was found by
+	switch {
+	case err != nil:
+		return v, "the newest verdict can't be read"
+	case v.Result != reconcile.Passed:
+		return v, fmt.Sprintf("the newest verdict, of %s, is %s", when(v.Verified), shown(v.Result))
+	case v.Verified.After(now.Add(clockSkew)):
+		return v, fmt.Sprintf("the newest verdict is of %s, a time to come", when(v.Verified))
+	case maxAge > 0 && now.Sub(v.Verified) > maxAge:
+		return v, fmt.Sprintf("the newest verdict, of %s, has expired: it may be %s old", when(v.Verified), maxAge)
+	}
+	return v, ""
+}
+
+// judgeApproval takes the approval under the verdict's name.
+func (c *chain) judgeApproval(e expected) {
+	latest, _ := c.newest(reconcile.ApprovalPredicate)
+	for _, r := range latest {
+		a, err := reconcile.ReadApproval(r.Statement.Predicate)
+		if err == nil && (c.Verdict == nil || c.Verdict.Image == r.Statement.About) {
+			c.Approval, c.Approved = &a, r.Statement.Time
+			break
+		}
+	}
+	if !slices.Contains(e.require, requireApproval) {
+		return
+	}
+	switch {
+	case c.Approval == nil:
+		c.fault("there is no approval by %s on record", e.by)
+	case c.Approval.Review == nil:
+		c.fault("its approval records no review: no forge was asked")
+	case c.Approval.Review.State != reconcile.Approved:
+		c.fault("its review is recorded as %s", shown(string(c.Approval.Review.State)))
+	case len(c.Approval.Review.Approvers) == 0 && !c.Approval.Review.Baseline:
+		c.fault("its approval names nobody who approved it")
+	}
+}
+
+// once drops what was there before.
+func once(list []string) []string {
+	slices.Sort(list)
+	return slices.Compact(list)
+}
