@@ -96,6 +96,9 @@ const (
 	failed = "FAILED"
 )
 
+// noCatalog stands where a verdict must name the catalog, and the catalog has no name.
+const noCatalog = self + "#catalog"
+
 // admitted is the level that an admitted image has. Levels that aren't SLSA's must not begin with "SLSA_".
 const admitted = "ASSAY_ADMITTED"
 
@@ -162,7 +165,7 @@ func (s *state) verdictOf(w *Want, e Evidence, j judgement, identity Repo) strin
 	p.Resource = "pkg:oci/" + lastOf(identity.Path()) + "@" + w.From.Digest.String() + "?repository_url=" + identity.String()
 	p.Policy.URI = s.d.Catalog
 	if p.Policy.URI == "" {
-		p.Policy.URI = self + "#catalog"
+		p.Policy.URI = noCatalog
 	}
 	if s.d.Commit != "" {
 		p.Policy.Digest = map[string]string{"gitCommit": s.d.Commit}

@@ -11,7 +11,7 @@ type AttestedVerdict struct {
 	Result   string           `json:"result"` // Passed, or anything else
 	Image    string           `json:"image,omitempty"`
 	Scope    string           `json:"scope,omitempty"`
-	Policy   string           `json:"policy,omitempty"` // the catalog's repository
+	Policy   string           `json:"policy,omitempty"` // the catalog's repository; empty for one without a name
 	Commit   string           `json:"commit,omitempty"` // of the catalog
 	Origin   Origin           `json:"origin,omitzero"`
 	Verified time.Time        `json:"verified,omitzero"`
@@ -37,6 +37,9 @@ func ReadVerdict(predicate string) (AttestedVerdict, error) {
 	var p verdictPredicate
 	if err := json.Unmarshal([]byte(predicate), &p); err != nil {
 		return AttestedVerdict{}, fmt.Errorf("read verdict: %w", err)
+	}
+	if p.Policy.URI == noCatalog {
+		p.Policy.URI = ""
 	}
 	return AttestedVerdict{Result: p.Result, Image: p.Assay.Image, Scope: p.Assay.Scope, Policy: p.Policy.URI, Commit: p.Assay.Commit, Origin: p.Assay.Origin, Verified: p.Time,
 		Rules: p.Assay.Rules, Waivers: p.Assay.Waivers, Scans: p.Assay.Scans}, nil
