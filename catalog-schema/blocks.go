@@ -79,6 +79,13 @@ type rescanBlock struct {
 	Expires  time.Duration `hcl:"expires" default:"\"720h\"" doc:"How old an attested scan or verdict may become. It is renewed before, even if it says the same."`
 }
 
+type gateBlock struct {
+	node
+	Mode       gateMode   `hcl:"mode,required" doc:"How an approval is verified. \"reviews\": a pull request brought the entry in, and at its merged head a code owner had approved it (where CODEOWNERS names none, somebody who may write). \"rules\": the same, but that a code owner had to approve is left to the branch's rules, so nobody's team has to be read. \"off\": it isn't."`
+	Baseline   commitName `hcl:"baseline" doc:"The commit up to which entries count as approved: the one at which the gate was introduced, looked at by its reviewers. An entry that was taken out and came back later is no longer older."`
+	Repository forgeRepo  `hcl:"repository" default:"that of the catalog's URL, else of the workflow" doc:"The catalog's repository at the forge."`
+}
+
 type policyBlock struct {
 	node
 	Rules []*ruleBlock `hcl:"rule,block" doc:"A rule and its parameters; see the reference of the rules. Here expressions are allowed where the rule says so."`
@@ -162,6 +169,8 @@ var blockTypes = []blockType{
 		"Lets Assay delete what is absent from the catalog. Without it, absent images keep their content, and the limit is 10.", examplePrune},
 	{"rescan", "", rescanBlock{}, "at most one, in the organization's scope",
 		"How long evidence counts. Without it, an approved image is judged by what was found when it was admitted.", exampleRescan},
+	{"gate", "", gateBlock{}, "at most one, in the organization's scope",
+		"Whether the approval of what is to be admitted is verified at the forge. The rule \"approval\" judges what it finds. Without it, nobody is asked.", exampleGate},
 	{"policy", "name", policyBlock{}, "in any folder",
 		"Rules that bind the images of its folder and of all folders below. A narrower policy can only add rules.", examplePolicy},
 	{"image", "name", imageBlock{}, "in any folder",

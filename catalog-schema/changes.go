@@ -91,6 +91,9 @@ func (l *loader) parts(t *tree) map[string]part {
 	for _, x := range t.rescans {
 		add(&x.node, "", "the rescan block")
 	}
+	for _, x := range t.gates {
+		add(&x.node, "", "the gate block")
+	}
 	for _, x := range t.prunes {
 		add(&x.node, "", "the prune block")
 	}

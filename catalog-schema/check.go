@@ -156,6 +156,12 @@ func (t *tree) checkPlaces() {
 			t.unsound("", mistake(x.def(), "Evidence that expires too early", "interval must be more than 0, and expires more than interval: what expires is renewed by the runs between."))
 		}
 	}
+	for i, x := range t.gates {
+		place(&x.node)
+		if i > 0 {
+			t.unsound("", mistake(x.def(), "Second gate block", "A catalog has one gate block; the first is at line %d of %s.", t.gates[0].def().Start.Line, t.gates[0].def().Filename))
+		}
+	}
 	for i, x := range t.prunes {
 		place(&x.node)
 		if i > 0 {

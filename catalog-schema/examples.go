@@ -89,6 +89,12 @@ signer "ci" {
   expires  = "720h"
 }
 `
+	exampleGate = `gate {
+  mode       = "reviews"
+  baseline   = "4f2a7c91d0be5a63847f12c0d9e8b7a6f5e4d3c2"
+  repository = "acme/catalog"
+}
+`
 	exampleVEX = `vex "nginx" {
   file    = "vex/nginx.json"
   author  = "security@example.com"

@@ -185,6 +185,11 @@ func (l *loader) organization() {
 			d.Rescan = reconcile.Rescan{Interval: x.Interval, Expires: x.Expires}
 		}
 	}
+	for _, x := range l.base.gates {
+		if !x.bad() {
+			d.Gate = reconcile.Gate{Mode: reconcile.GateMode(x.Mode), Baseline: string(x.Baseline), Repository: string(x.Repository)}
+		}
+	}
 	d.Prune = reconcile.Prune{Limit: defaultLimit, Grace: defaultGrace}
 	for _, x := range l.base.prunes {
 		if !x.bad() {

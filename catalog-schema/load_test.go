@@ -148,6 +148,9 @@ func describe(d reconcile.Desired) string {
 	if d.Rescan != (reconcile.Rescan{}) {
 		fmt.Fprintf(&b, "rescan after %s, expires after %s\n", d.Rescan.Interval, d.Rescan.Expires)
 	}
+	if d.Gate != (reconcile.Gate{}) {
+		fmt.Fprintf(&b, "gate %s at %s since %s\n", d.Gate.Mode, d.Gate.Repository, d.Gate.Baseline)
+	}
 	fmt.Fprintf(&b, "prune absent %t, limit %d, grace %s\n", d.Prune.Absent, d.Prune.Limit, d.Prune.Grace)
 	for _, w := range d.Wants {
 		fmt.Fprintf(&b, "want %s from %s@%s mutable %t scope %q tags %s owner %q purpose %q (%s:%d)\n", w.Title(), w.From.Repo, w.From.Digest.Short(), w.Mutable, w.Scope, w.Tags, w.Owner, w.Purpose, w.Origin.File, w.Origin.Line)

@@ -25,6 +25,7 @@ type tree struct {
 	signers    []*signerBlock
 	prunes     []*pruneBlock
 	rescans    []*rescanBlock
+	gates      []*gateBlock
 	policies   []*policyBlock
 	images     []*imageBlock
 	revokes    []*revokeBlock
@@ -107,7 +108,7 @@ type unseen struct {
 }
 
 // ofOrganizationText finds blocks that all images depend on, in files that could not be parsed.
-var ofOrganizationText = regexp.MustCompile(`(?m)(^|[\s}])(registry|scanner|signer|prune|rescan)\b`)
+var ofOrganizationText = regexp.MustCompile(`(?m)(^|[\s}])(registry|scanner|signer|prune|rescan|gate)\b`)
 
 func (t *tree) notSeen(folder string, d *hcl.Diagnostic) {
 	t.unsound(folder, d)
@@ -220,6 +221,10 @@ func (t *tree) block(b *hclsyntax.Block, folder string) *node {
 	case "rescan":
 		x := ofOrganization(t, b, folder, label, &rescanBlock{Interval: defaultInterval, Expires: defaultExpires})
 		t.rescans = append(t.rescans, x)
+		return &x.node
+	case "gate":
+		x := ofOrganization(t, b, folder, label, &gateBlock{})
+		t.gates = append(t.gates, x)
 		return &x.node
 	case "policy":
 		x := &policyBlock{}

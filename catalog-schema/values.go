@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"path"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,9 @@ type (
 	publicKey     string // PEM
 	byteSize      int64
 	jsonPath      string // of a file of the catalog, from the block's folder on
+	gateMode      string
+	commitName    string // hexadecimal, whole
+	forgeRepo     string // "owner/name"
 )
 
 // levels, from the widest to the narrowest.
@@ -42,6 +46,9 @@ var justifications = []string{
 	"vulnerable_code_not_in_execute_path",
 	"vulnerable_code_not_present",
 }
+
+// gateModes are the ways to verify approvals.
+var gateModes = []string{string(reconcile.GateOff), string(reconcile.GateRules), string(reconcile.GateReviews)}
 
 // Bounds of a string, in bytes, and of a list.
 const (
@@ -71,6 +78,9 @@ func init() {
 		reflect.TypeFor[signerFormat]():     {"\"legacy\" or \"bundle\"", fromString(enum[signerFormat]("format", []string{"legacy", "bundle"}))},
 		reflect.TypeFor[publicKey]():        {"public key in PEM", fromString(parsePublicKey)},
 		reflect.TypeFor[jsonPath]():         {"path of a .json file", fromString(parseJSONPath)},
+		reflect.TypeFor[gateMode]():         {"one of " + oneOf(gateModes), fromString(enum[gateMode]("mode", gateModes))},
+		reflect.TypeFor[commitName]():       {"commit, with all its hexadecimal digits", fromString(parseCommit)},
+		reflect.TypeFor[forgeRepo]():        {"repository, as \"acme/catalog\"", fromString(parseForgeRepo)},
 		reflect.TypeFor[repoPath]():         {"path of a repository", fromString(parsePath)},
 		reflect.TypeFor[reconcile.Repo]():   {"repository with its host", fromString(reconcile.ParseRepo)},
 		reflect.TypeFor[reconcile.Prefix](): {"registry host, or host and path", fromString(parsePrefix)},
@@ -233,4 +243,25 @@ func parseJSONPath(s string) (jsonPath, error) {
 		return "", fmt.Errorf("%q is no path of a .json file in or below the block's folder, with slashes and without \"..\"", clip(s))
 	}
 	return jsonPath(s), nil
+}
+
+var (
+	wholeCommit   = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+	ownerAndName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,99}/[A-Za-z0-9_.-]{1,100}$`)
+	dotsAndNoName = regexp.MustCompile(`/\.{1,2}$`)
+)
+
+// parseCommit takes no short names: another commit may come to have the same one.
+func parseCommit(s string) (commitName, error) {
+	if !wholeCommit.MatchString(s) {
+		return "", errors.New("a commit is written with all its hexadecimal digits, in lower case")
+	}
+	return commitName(s), nil
+}
+
+func parseForgeRepo(s string) (forgeRepo, error) {
+	if !ownerAndName.MatchString(s) || dotsAndNoName.MatchString(s) {
+		return "", errors.New("a repository is written as its owner and its name, such as \"acme/catalog\"")
+	}
+	return forgeRepo(s), nil
 }

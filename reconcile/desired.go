@@ -17,6 +17,7 @@ type Desired struct {
 	Signers    []SignerSpec  // empty: nothing is signed
 	Prune      Prune
 	Rescan     Rescan
+	Gate       Gate
 	Elsewhere  int       // versions left out because nothing about them has changed; see Changed
 	Changes    []Finding // changes of policy that a pull request makes
 	Broken     []Finding // entries that could not be read; they were left out, and while there is one nothing is removed
@@ -122,6 +123,23 @@ type Rescan struct {
 	Interval time.Duration // a scan that is older is made anew, from the attested inventory where the scanner can; zero: scans don't age
 	Expires  time.Duration // an attested scan is replaced when it is this old, even if it found the same; zero: never
 }
+
+// Gate says how approvals are verified at the forge. Its zero value is off.
+type Gate struct {
+	Mode       GateMode
+	Baseline   string // the commit up to which entries count as approved; empty for none
+	Repository string // the catalog's, "owner/name"; empty: where its URL says
+}
+
+// GateMode is a way to verify approvals.
+type GateMode string
+
+// The modes of the gate.
+const (
+	GateOff     GateMode = "off"
+	GateRules   GateMode = "rules"   // the branch's rules see to it that a code owner approved
+	GateReviews GateMode = "reviews" // the reviews themselves are read
+)
 
 // Origin is a place in the catalog.
 type Origin struct {
