@@ -193,7 +193,7 @@ func match(pattern, repository string, r *http.Request) (map[string]string, bool
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint, values map[string]string) {
 	c := call{Server: s, w: w, r: r, values: values}
 	if e.need != "" {
-		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		token := strings.TrimPrefix(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), "token ")
 		p, known := s.tokens[token]
 		name, level, _ := strings.Cut(e.need, "=")
 		switch {
@@ -215,6 +215,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint, value
 
 func refuse(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("X-RateLimit-Remaining", "4999") // with 0, it would be a limit
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{"message": message, "documentation_url": "https://docs.github.com/rest", "status": strconv.Itoa(status)})
 }

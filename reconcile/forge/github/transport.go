@@ -47,7 +47,7 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 		var pause time.Duration
 		switch {
 		case err != nil || resp.StatusCode >= 500:
-			if failures++; failures > maxFailures || !repeatable(req.Method) || req.Context().Err() != nil {
+			if failures++; failures > maxFailures || !repeatable(req) || req.Context().Err() != nil {
 				return resp, err
 			}
 			pause = time.Second << (failures - 1)
@@ -70,9 +70,9 @@ func (t *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// repeatable tells what does no harm when it is done twice.
-func repeatable(method string) bool {
-	return method != http.MethodPost
+// repeatable tells what does no harm when it is done twice: all but what makes something, and of that an app's token, which nobody will miss.
+func repeatable(req *http.Request) bool {
+	return req.Method != http.MethodPost || strings.HasSuffix(req.URL.Path, "/access_tokens")
 }
 
 // again is the request, to be sent once more.
