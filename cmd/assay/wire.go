@@ -17,6 +17,7 @@ import (
 	catalog "github.com/assay-oci/assay/catalog-schema"
 	"github.com/assay-oci/assay/reconcile"
 	"github.com/assay-oci/assay/reconcile/bom"
+	"github.com/assay-oci/assay/reconcile/forge/github"
 	"github.com/assay-oci/assay/reconcile/openvex"
 	"github.com/assay-oci/assay/reconcile/policy"
 	"github.com/assay-oci/assay/reconcile/registry"
@@ -58,6 +59,7 @@ type assembly struct {
 	options  runOptions
 	cache    string
 	source   *source.Source
+	base     string // the ref or commit whose policy judges; empty where the catalog is judged by its own
 	desired  reconcile.Desired
 	rules    []reconcile.Bound // that judge the image of a scan
 	reader   *registry.Reader
@@ -104,7 +106,7 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 		return nil, fmt.Errorf("print mistakes: %w", err)
 	}
 	desired.Catalog = catalogName(o.location)
-	return &assembly{options: o, cache: cache, source: src, desired: desired, progress: newProgress(io.err), io: io}, nil
+	return &assembly{options: o, cache: cache, source: src, base: base, desired: desired, progress: newProgress(io.err), io: io}, nil
 }
 
 // catalogName is how records name the catalog: its URL, without what may be secret in it. A folder on this machine has no name elsewhere.
@@ -147,6 +149,9 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 	observed.Rescans = map[string]bool{}
 	for name, sc := range s.Scanners {
 		_, observed.Rescans[name] = sc.(reconcile.Rescanner)
+	}
+	if g := a.desired.Gate; g.Mode != "" && g.Mode != reconcile.GateOff {
+		s.Reviews, observed.Forge = a.reviewer(ctx, g), true
 	}
 	s.Records, err = a.verifier(ctx)
 	return s, observed, err
@@ -404,6 +409,63 @@ func (a *assembly) History(ctx context.Context, since time.Time) (reconcile.Hist
 		}
 	}
 	return catalog.History(states, since, catalog.Options{})
+}
+
+// reviewer asks the forge. Where it can't be asked, nothing is approved, and all else goes on.
+func (a *assembly) reviewer(ctx context.Context, g reconcile.Gate) reconcile.Reviewer {
+	o, err := github.Environment()
+	if err != nil {
+		return noReviewer{err}
+	}
+	o.Repository = forgeRepository(g, a.options.location)
+	client, err := github.New(o)
+	if err != nil {
+		return noReviewer{err}
+	}
+	h := catalogHistory{source: a.source, baseline: g.Baseline}
+	branch := a.options.ref
+	if a.base != "" {
+		_, commit, err := a.source.At(ctx, a.base)
+		if err != nil {
+			return noReviewer{err}
+		}
+		merged := a.options.catalogOptions
+		merged.commit, merged.workingTree = commit, false
+		if h.source, err = openSource(ctx, merged, a.cache); err != nil {
+			return noReviewer{err}
+		}
+		h.head, branch = a.source.Commit(), a.base
+	}
+	return github.NewGate(client, github.GateOptions{Mode: g.Mode, Branch: branchName(branch), Path: h.source.Path(), History: h, Declares: entriesIn})
+}
+
+// noReviewer can't ask.
+type noReviewer struct{ err error }
+
+func (r noReviewer) Review(context.Context, reconcile.Entry) (reconcile.Review, error) {
+	return reconcile.Review{}, fmt.Errorf("ask who approved it: %w", r.err)
+}
+
+// catalogHistory finds in Git how entries came in.
+type catalogHistory struct {
+	source   *source.Source // at the branch's commit
+	head     string         // of a pull request that is planned; empty where the branch itself is
+	baseline string
+}
+
+// Introduced implements github.History.
+func (h catalogHistory) Introduced(ctx context.Context, e reconcile.Entry) (github.Introduction, error) {
+	commit, old, err := introduced(func(yield func(revision, error) bool) {
+		for r, err := range h.source.Log(ctx, time.Time{}) {
+			if !yield(revision{r.Commit, r.FS}, err) {
+				return
+			}
+		}
+	}, e, h.baseline)
+	if h.head != "" && errors.Is(err, reconcile.ErrNotFound) {
+		return github.Introduction{Commit: h.head, Open: true}, nil
+	}
+	return github.Introduction{Commit: commit, Baseline: old}, err
 }
 
 // remember keeps for the next run what this one found out about registries. It only makes that one's plan say it earlier.

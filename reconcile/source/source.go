@@ -153,6 +153,14 @@ func (s *Source) Commit() string {
 	return s.commit.String()
 }
 
+// Path returns the catalog's folder in the repository; empty for the root.
+func (s *Source) Path() string {
+	if s.path == "." {
+		return ""
+	}
+	return s.path
+}
+
 // FS returns the catalog's files. Blobs are read when they are opened, whole, and none that is longer than 4 MiB.
 func (s *Source) FS() fs.FS {
 	if s.dirty != nil {
