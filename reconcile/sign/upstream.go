@@ -29,25 +29,23 @@ type Upstream interface {
 	Tree(context.Context, reconcile.Image) (reconcile.Tree, error)
 }
 
-// A CertificateVerifier verifies a Sigstore bundle (JSON) that was signed with a certificate: that its statement is about the digest and the identity is
-// the trusted one. It returns the in-toto statement, the identity in the certificate and when it was signed. It may be called concurrently.
-type CertificateVerifier func(ctx context.Context, bundleJSON []byte, subject reconcile.Digest, t reconcile.Trust) (statement []byte, signer string, at time.Time, err error)
+// Roots gives the certificates of the Sigstore instance whose identities are trusted upstream. It is called once for each question about an identity, and
+// may be called concurrently.
+type Roots func(context.Context) (*Certificates, error)
 
 // A Witness reads what others signed about an image where it comes from. It implements reconcile.Witness and may be used concurrently.
 //
 // Keys are verified in both of cosign's formats, certificates in bundles alone: whoever signs with them can be asked for bundles, and cosign's first format
 // says of a log's entry only what can be believed with that log's key at hand.
 type Witness struct {
-	source       Upstream
-	certificates CertificateVerifier
+	source Upstream
+	roots  Roots
 }
 
 var _ reconcile.Witness = (*Witness)(nil)
 
-// NewWitness returns a witness. Without a verifier of certificates, trusting one is an error, and so unknown: nobody's word is taken for absent.
-func NewWitness(source Upstream, certificates CertificateVerifier) *Witness {
-	return &Witness{source, certificates}
-}
+// NewWitness returns a witness. Roots may be nil; then, and where it fails, what an identity signed is unknown, never absent.
+func NewWitness(source Upstream, roots Roots) *Witness { return &Witness{source, roots} }
 
 // Bounds on what is kept of others' words: it goes into a record of our own.
 const (
@@ -64,7 +62,7 @@ const (
 // valid, or somebody else's, is no proof and is left out. Predicates are kept of SLSA provenance and OpenVEX alone, up to 1 MiB each: of others, only that
 // they exist. A registry that could not be read is an error.
 func (w *Witness) Proofs(ctx context.Context, image reconcile.Image, t reconcile.Trust) ([]reconcile.Proof, error) {
-	open, err := w.opener(t)
+	open, err := w.opener(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("verify who signed %s: %w", image, err)
 	}
@@ -109,23 +107,35 @@ type signed struct {
 	at        time.Time
 }
 
-func (w *Witness) opener(t reconcile.Trust) (opener, error) {
+func (w *Witness) opener(ctx context.Context, t reconcile.Trust) (opener, error) {
 	switch {
-	case t.Key != "" && (t.Issuer != "" || t.Subject != ""), t.Key == "" && (t.Issuer == "" || t.Subject == ""):
-		return nil, errors.New("a key, or an issuer and a subject, must say whom to trust")
+	case t.Key != "" && (t.Issuer != "" || t.Subject != ""):
+		return nil, errors.New("either a key or an identity must say whom to trust")
 	case t.Key != "":
 		k, err := ParsePublicKey([]byte(t.Key))
 		return k.open, err
-	case w.certificates == nil:
+	case w.roots == nil:
 		return nil, errors.New("certificates are not verifiable without a trusted root")
 	}
+	if err := t.CheckIdentity(); err != nil {
+		return nil, err
+	}
+	certificates, err := w.roots(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context, d reconcile.Digest, r reconcile.Record) (signed, error) {
-		if r.MediaType != BundleMediaType {
+		if !isBundle(r.MediaType) {
 			return signed{}, errors.New("certificates are read from bundles alone")
 		}
-		content, signer, at, err := w.certificates(ctx, r.Payload, d, t)
-		return signed{content, true, signer, at}, err
+		c, err := certificates.Verify(ctx, r.Payload, d, t)
+		return signed{c.Statement, true, c.Signer, c.Time}, err
 	}, nil
+}
+
+// isBundle tells the media types of Sigstore bundles, of any version.
+func isBundle(mediaType string) bool {
+	return strings.HasPrefix(mediaType, "application/vnd.dev.sigstore.bundle")
 }
 
 // prove verifies one record, alone: whatever it holds, it spoils no other, and makes nothing panic.
@@ -142,7 +152,7 @@ func prove(ctx context.Context, open opener, subject reconcile.Digest, r reconci
 	if err != nil {
 		return p, err
 	}
-	p = reconcile.Proof{Subject: subject, Signer: clipTo(s.signer, 1000), Time: s.at.UTC()}
+	p = reconcile.Proof{Subject: subject, Signer: s.signer, Time: s.at.UTC()}
 	if !s.statement {
 		return p, checkSimple(s.content, subject)
 	}
@@ -152,12 +162,12 @@ func prove(ctx context.Context, open opener, subject reconcile.Digest, r reconci
 
 // open verifies a record by one key, in either of cosign's formats.
 func (k PublicKey) open(ctx context.Context, subject reconcile.Digest, r reconcile.Record) (signed, error) {
-	switch r.MediaType {
-	case LegacyMediaType:
+	switch {
+	case r.MediaType == LegacyMediaType:
 		return k.openSignature(ctx, subject, r)
-	case types.DssePayloadType:
+	case r.MediaType == types.DssePayloadType:
 		return k.openEnvelope(r.Payload)
-	case BundleMediaType:
+	case isBundle(r.MediaType):
 		return k.openBundle(ctx, r.Payload)
 	}
 	return signed{}, errors.New("neither a signature nor an attestation")
@@ -279,12 +289,4 @@ func about(subjects []resource, d reconcile.Digest) bool {
 // judged tells the predicates that rules read.
 func judged(predicateType string) bool {
 	return strings.HasPrefix(predicateType, slsaPrefix) || strings.HasPrefix(predicateType, vexPrefix)
-}
-
-// clipTo shortens what others wrote.
-func clipTo(s string, n int) string {
-	if len(s) > n {
-		s = s[:n]
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
 }

@@ -162,29 +162,44 @@ func TestAPanicSpoilsNoOtherRecord(t *testing.T) {
 	}
 }
 
-func TestACertificateIsAskedForByItsIdentity(t *testing.T) {
-	s := newSigner(t, "any")
-	who := reconcile.Trust{Issuer: "https://issuer.example.com", Subject: "release@example.com"}
-	content := inTotoOf("v1", "https://sigstore.dev/cosign/sign/v1", "{}", digestA.Hex())
-	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	open := func(_ context.Context, raw []byte, d reconcile.Digest, got reconcile.Trust) ([]byte, string, time.Time, error) {
-		if d != digestA || got != who || len(raw) == 0 {
-			return nil, "", time.Time{}, errors.New("somebody else")
+func TestWhatAnIdentitySigned(t *testing.T) {
+	s, other := newSigstore(t), newSigstore(t)
+	now := time.Now()
+	by := func(s *sigstore, who reconcile.Trust, predicateType string) reconcile.Record {
+		b := s.attest(t, []byte(inTotoOf("v1", predicateType, "{}", digestB.Hex(), digestA.Hex())), made{trust: who, issued: now.Add(-time.Minute), stamped: now, logged: now})
+		return reconcile.Record{MediaType: BundleMediaType, Payload: asJSON(t, b)}
+	}
+	const signature, provenance = "https://sigstore.dev/cosign/sign/v1", "https://slsa.dev/provenance/v1"
+	stranger := reconcile.Trust{Issuer: acme.Issuer, Subject: "https://github.com/evil/x"}
+	source := beside{digestA: {by(s, acme, signature), by(s, acme, provenance), by(s, stranger, signature), by(other, acme, signature),
+		bundleOf(t, newSigner(t, "key"), inTotoType, inTotoOf("v1", signature, "{}", digestA.Hex()))}}
+	roots := func(context.Context) (*Certificates, error) { return s.certificates(t, true), nil }
+	got, err := NewWitness(source, roots).Proofs(t.Context(), upstreamImage(t), acme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || got[0].PredicateType != "" || got[1].PredicateType != provenance || got[1].Predicate != "{}" {
+		t.Fatalf("%+v", got)
+	}
+	for _, p := range got {
+		if p.Trust != acme || p.Signer != acme.Subject || p.Subject != digestA || now.Sub(p.Time).Abs() > time.Minute {
+			t.Errorf("%+v", p)
 		}
-		return []byte(content), who.Subject, at, nil
 	}
-	source := beside{digestA: {bundleOf(t, s, inTotoType, content), legacyOf(t, s, simpleOf(digestA.String(), cosignKind))}}
-	got, err := NewWitness(source, open).Proofs(t.Context(), upstreamImage(t), who)
-	want := []reconcile.Proof{{Trust: who, Subject: digestA, Signer: who.Subject, Time: at}}
-	if err != nil || cmp.Diff(want, got, cmp.AllowUnexported(reconcile.Digest{})) != "" {
-		t.Errorf("%+v, %v", got, err)
-	}
-	if _, err := NewWitness(source, nil).Proofs(t.Context(), upstreamImage(t), who); err == nil || !strings.Contains(err.Error(), "trusted root") {
-		t.Errorf("without a trusted root, nothing is known: %v", err)
-	}
-	for _, nobody := range []reconcile.Trust{{}, {Issuer: "https://a"}, {Key: "x", Subject: "y"}, {Key: "no key"}} {
-		if _, err := NewWitness(source, open).Proofs(t.Context(), upstreamImage(t), nobody); err == nil {
+}
+
+func TestAnIdentityIsUnknownWithoutATrustedRoot(t *testing.T) {
+	s := newSigstore(t)
+	roots := func(context.Context) (*Certificates, error) { return s.certificates(t, true), nil }
+	for _, nobody := range []reconcile.Trust{{}, {Issuer: "https://a"}, {Key: "x", Subject: "y"}, {Key: "no key"}, {Issuer: "https://a", Subject: "^x"}} {
+		if _, err := NewWitness(beside{}, roots).Proofs(t.Context(), upstreamImage(t), nobody); err == nil {
 			t.Errorf("%+v is trusted", nobody)
+		}
+	}
+	unreachable := func(context.Context) (*Certificates, error) { return nil, reconcile.ErrUnavailable }
+	for _, roots := range []Roots{nil, unreachable} {
+		if _, err := NewWitness(beside{}, roots).Proofs(t.Context(), upstreamImage(t), acme); err == nil {
+			t.Error("nobody could be asked, and there is said to be nothing")
 		}
 	}
 }
