@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -129,7 +130,7 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 		},
 	})
 	blobs.Blobs = a.reader
-	s := reconcile.Sensors{Holdings: a.reader, Content: a.reader, History: a, Witness: sign.NewWitness(a.reader, nil), Asking: a.progress.asking}
+	s := reconcile.Sensors{Holdings: a.reader, Content: a.reader, History: a, Witness: sign.NewWitness(a.reader, a.publicRoots()), Asking: a.progress.asking}
 	if len(a.desired.Scanners) > 0 || len(a.desired.Registries) > 1 {
 		st, err := stage.New(stage.Options{Dir: filepath.Join(a.cache, "stage"), Budget: int64(a.options.stage)}, stageSource{a.reader})
 		if err != nil {
@@ -236,12 +237,17 @@ type verifying struct {
 	by      string            // whose records count, for people
 }
 
-// openVerify takes whose records count from a key, or from a catalog.
+// openVerify takes whose records count from a key, an identity or a catalog.
 func openVerify(ctx context.Context, io stdio, o verifyOptions) (verifying, error) {
-	if o.location == "" {
+	reader := registry.NewReader(registry.Options{Insecure: o.insecure})
+	switch {
+	case o.key != "":
 		key, err := sign.ReadPublicKey(o.key)
-		reader := registry.NewReader(registry.Options{Insecure: o.insecure})
 		return verifying{reader: reader, records: sign.NewVerifier(map[string]sign.PublicKey{"key": key}, reader), by: "the holder of " + o.key}, err
+	case o.trust != (reconcile.Trust{}):
+		certificates, err := openCertificates(ctx, o)
+		who := sign.Identity{Name: "identity", Trust: o.trust, Certificates: certificates}
+		return verifying{reader: reader, records: sign.NewVerifier(nil, reader, who), by: o.trust.Subject}, err
 	}
 	a, err := openRun(ctx, io, runOptions{catalogOptions: o.catalogOptions, output: o.output, cache: o.cache, insecure: o.insecure}, "")
 	if err != nil {
@@ -253,6 +259,44 @@ func openVerify(ctx context.Context, io stdio, o verifyOptions) (verifying, erro
 	}
 	s, err := a.readers(ctx)
 	return verifying{reader: a.reader, records: s.Records, desired: a.desired, by: "the catalog's signers"}, err
+}
+
+// openCertificates trusts the Sigstore instance whose trusted root is given, or the public one.
+func openCertificates(ctx context.Context, o verifyOptions) (*sign.Certificates, error) {
+	if o.trustedRoot == "" {
+		cache, err := (&runOptions{cache: o.cache}).folder()
+		if err != nil {
+			return nil, err
+		}
+		return sign.PublicCertificates(ctx, filepath.Join(cache, "sigstore"))
+	}
+	b, err := readTrustedRoot(o.trustedRoot)
+	if err != nil {
+		return nil, fmt.Errorf("read trusted root: %w", err)
+	}
+	c, err := sign.ParseTrustedRoot(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.trustedRoot, err)
+	}
+	return c, nil
+}
+
+// publicRoots trusts the public Sigstore instance for what identities signed upstream. Its files are read when somebody is first asked for.
+func (a *assembly) publicRoots() sign.Roots {
+	var mu sync.Mutex
+	var had *sign.Certificates
+	return func(ctx context.Context) (*sign.Certificates, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if had != nil {
+			return had, nil
+		}
+		c, err := sign.PublicCertificates(ctx, filepath.Join(a.cache, "sigstore"))
+		if err == nil {
+			had = c
+		}
+		return c, err
+	}
 }
 
 // effects builds what writes.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -153,6 +154,22 @@ func (w *world) judged(t *testing.T) {
 	t.Run("assay", func(t *testing.T) {
 		if out, err := w.assay("plan", "--detailed-exitcode"); err != nil { // 2 if anything were to be signed again
 			t.Errorf("there is something to do: %v\n%s", err, out)
+		}
+		verify := func(subject, issuer string) (string, error) {
+			return w.command(tool(t, "assay"), "verify", w.names()[0], "--trusted-root", "catalog/trusted_root.json", "--certificate-identity", subject, "--certificate-oidc-issuer", issuer, "--require", "scans")
+		}
+		for _, subject := range []string{who, "^" + regexp.QuoteMeta(who) + "$"} {
+			if out, err := verify(subject, w.issuer); err != nil || strings.Count(out, "✓ signature (bundle)") != len(w.digests) {
+				t.Errorf("as %s: %v\n%s", subject, err, out)
+			}
+		}
+		for _, wrong := range [][2]string{{"somebody@example.com", w.issuer}, {who, "https://issuer.example.com"}} {
+			if out, err := verify(wrong[0], wrong[1]); err == nil || !strings.Contains(out, "signed by another identity") {
+				t.Errorf("as %v: %v\n%s", wrong, err, out)
+			}
+		}
+		if out, err := w.assay("verify", w.names()[0]); err != nil {
+			t.Errorf("by the catalog's signers: %v\n%s", err, out)
 		}
 	})
 }
