@@ -150,7 +150,7 @@ func TestWaitingIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var waited []time.Duration
 		k := &KeylessSigner{options: KeylessOptions{Waiting: func(_ string, d time.Duration) { waited = append(waited, d) }}}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 		defer cancel()
 		err := k.patiently(ctx, func() error { return &busy{service: "s", status: "429", after: 100 * time.Hour} })
 		if !errors.Is(err, context.DeadlineExceeded) || len(waited) != 3 || waited[0] != maxWait {
