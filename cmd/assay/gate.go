@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	catalog "github.com/assay-oci/assay/catalog-schema"
 	"github.com/assay-oci/assay/reconcile"
@@ -18,36 +19,37 @@ import (
 // A revision is the catalog at one commit of its branch.
 type revision struct {
 	commit string
+	when   time.Time
 	files  fs.FS
 }
 
 // introduced walks a branch back, newest first, to the commit that brought an entry into its file: the oldest of those that have it without a gap. An entry
 // that moves to another file, or that was taken out and comes back, is brought in anew. The walk ends at the baseline if the entry stands there. An entry that
 // the newest commit doesn't have is reconcile.ErrNotFound.
-func introduced(history iter.Seq2[revision, error], e reconcile.Entry, baseline string) (commit string, old bool, err error) {
+func introduced(history iter.Seq2[revision, error], e reconcile.Entry, baseline string) (in revision, old bool, err error) {
 	var before []byte
 	for r, err := range history {
 		if err != nil {
-			return "", false, err
+			return revision{}, false, err
 		}
 		content, err := fs.ReadFile(r.files, e.Origin.File)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", false, fmt.Errorf("read %s at commit %s: %w", e.Origin.File, r.commit, err)
+			return revision{}, false, fmt.Errorf("read %s at commit %s: %w", e.Origin.File, r.commit, err)
 		}
-		if err != nil || commit == "" || !bytes.Equal(content, before) { // most commits leave the file as it is
+		if err != nil || in.commit == "" || !bytes.Equal(content, before) { // most commits leave the file as it is
 			if err != nil || !declares(e, content) {
 				break
 			}
 		}
-		commit, before = r.commit, content
-		if commit == baseline {
-			return commit, true, nil
+		in, before = r, content
+		if r.commit == baseline {
+			return in, true, nil
 		}
 	}
-	if commit == "" {
-		return "", false, fmt.Errorf("the entry doesn't stand in the branch: %w", reconcile.ErrNotFound)
+	if in.commit == "" {
+		return revision{}, false, fmt.Errorf("the entry doesn't stand in the branch: %w", reconcile.ErrNotFound)
 	}
-	return commit, false, nil
+	return in, false, nil
 }
 
 func declares(e reconcile.Entry, content []byte) bool {

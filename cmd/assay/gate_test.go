@@ -23,7 +23,7 @@ func branch(commits ...[2]string) iter.Seq2[revision, error] {
 			if c[0] == "lost" {
 				err = reconcile.ErrUnavailable
 			}
-			if !yield(revision{c[0], files}, err) {
+			if !yield(revision{commit: c[0], files: files}, err) {
 				return
 			}
 		}
@@ -49,9 +49,9 @@ func TestIntroduced(t *testing.T) {
 		"history that can't be had":  {branch([2]string{"c", nginx}, [2]string{"lost", nginx}), "", false, reconcile.ErrUnavailable},
 		"the newest has another one": {branch([2]string{"c", "image \"nginx\" {\n  version \"1.0.0\" {}\n}"}, [2]string{"b", nginx}), "", false, reconcile.ErrNotFound},
 	} {
-		commit, old, err := introduced(c.history, e, "base")
-		if commit != c.commit || old != c.old || !errors.Is(err, c.err) {
-			t.Errorf("%s: %q %t %v", name, commit, old, err)
+		in, old, err := introduced(c.history, e, "base")
+		if in.commit != c.commit || old != c.old || !errors.Is(err, c.err) {
+			t.Errorf("%s: %q %t %v", name, in.commit, old, err)
 		}
 	}
 }

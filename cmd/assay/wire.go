@@ -499,9 +499,9 @@ type catalogHistory struct {
 
 // Introduced implements github.History.
 func (h catalogHistory) Introduced(ctx context.Context, e reconcile.Entry) (github.Introduction, error) {
-	commit, old, err := introduced(func(yield func(revision, error) bool) {
+	in, old, err := introduced(func(yield func(revision, error) bool) {
 		for r, err := range h.source.Log(ctx, time.Time{}) {
-			if !yield(revision{r.Commit, r.FS}, err) {
+			if !yield(revision{r.Commit, r.Time, r.FS}, err) {
 				return
 			}
 		}
@@ -509,7 +509,7 @@ func (h catalogHistory) Introduced(ctx context.Context, e reconcile.Entry) (gith
 	if h.head != "" && errors.Is(err, reconcile.ErrNotFound) {
 		return github.Introduction{Commit: h.head, Open: true}, nil
 	}
-	return github.Introduction{Commit: commit, Baseline: old}, err
+	return github.Introduction{Commit: in.commit, When: in.when, Baseline: old}, err
 }
 
 // remember keeps for the next run what this one found out about registries. It only makes that one's plan say it earlier.

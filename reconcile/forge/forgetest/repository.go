@@ -65,7 +65,8 @@ func (r *Repository) Git(args ...string) string {
 func (r *Repository) tryGit(args ...string) (string, error) {
 	cmd := exec.Command("git", args...)
 	cmd.Dir = r.Dir
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
+		"GIT_AUTHOR_DATE=2026-01-02T00:00:00Z", "GIT_COMMITTER_DATE=2026-01-02T00:00:00Z")
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
@@ -154,7 +155,6 @@ func (r *Repository) Merge(p *Pull, how string) string {
 		p.commits = nil // they are nowhere in the branch
 	case "rebase":
 		r.Git("checkout", "-q", "--detach", p.Branch)
-		// the committer's date makes the commits new ones, as GitHub does
 		r.Git("rebase", "-q", "--force-rebase", "--onto", p.Into, r.Git("merge-base", p.Into, p.Branch))
 		rebased := r.Git("rev-parse", "HEAD")
 		r.Git("checkout", "-q", p.Into)

@@ -17,9 +17,10 @@ import (
 
 // An Introduction is how an entry came into the catalog.
 type Introduction struct {
-	Commit   string // on the branch's first-parent line; with Open, the one that proposes it
-	Open     bool   // it isn't in the branch yet: a pull request is being planned
-	Baseline bool   // it was there, and ever since, at the reviewed baseline, which is Commit
+	Commit   string    // on the branch's first-parent line; with Open, the one that proposes it
+	When     time.Time // when it was committed; zero if that is not known
+	Open     bool      // it isn't in the branch yet: a pull request is being planned
+	Baseline bool      // it was there, and ever since, at the reviewed baseline, which is Commit
 }
 
 // History finds the commit that brought an entry into the catalog, from Git.
@@ -55,8 +56,11 @@ type Gate struct {
 // NewGate makes a gate. It sends nothing.
 func NewGate(c *Client, o GateOptions) *Gate { return &Gate{Client: c, o: o} }
 
-// pauses are how long to wait for the pull request of a commit: just after a merge GitHub may not know it yet.
+// pauses are how long to wait for the pull request of a commit: just after a merge GitHub may not know it yet. For a commit that is older than
+// justMerged nobody waits.
 var pauses = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
+
+const justMerged = 15 * time.Minute
 
 // maxCandidates bounds the pull requests of one commit that are looked at.
 const maxCandidates = 10
@@ -96,7 +100,7 @@ func (g *Gate) review(ctx context.Context, e reconcile.Entry, in Introduction) (
 	if in.Open {
 		return g.open(ctx, in.Commit, branch)
 	}
-	all, err := g.pulls.get(in.Commit, func() ([]*github.PullRequest, error) { return g.awaitPulls(ctx, in.Commit, branch) })
+	all, err := g.pulls.get(in.Commit, func() ([]*github.PullRequest, error) { return g.awaitPulls(ctx, in, branch) })
 	if err != nil {
 		return reconcile.Review{}, err
 	}

@@ -78,10 +78,11 @@ func (g *Gate) pullsOf(ctx context.Context, commit string) ([]*github.PullReques
 }
 
 // awaitPulls lists them until a merged one is among them, or for some seconds.
-func (g *Gate) awaitPulls(ctx context.Context, commit, branch string) ([]*github.PullRequest, error) {
+func (g *Gate) awaitPulls(ctx context.Context, in Introduction, branch string) ([]*github.PullRequest, error) {
+	waits := in.When.IsZero() || g.clock.Now().Sub(in.When) < justMerged
 	for i := 0; ; i++ {
-		all, err := g.pullsOf(ctx, commit)
-		if err != nil || i == len(pauses) || slices.ContainsFunc(all, func(p *github.PullRequest) bool { return g.mergedInto(p, branch) }) {
+		all, err := g.pullsOf(ctx, in.Commit)
+		if err != nil || !waits || i == len(pauses) || slices.ContainsFunc(all, func(p *github.PullRequest) bool { return g.mergedInto(p, branch) }) {
 			return all, err
 		}
 		if err := g.clock.Sleep(ctx, pauses[i]); err != nil {
