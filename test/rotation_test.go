@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/assay-oci/assay/reconcile"
@@ -37,11 +38,12 @@ func newRotation(t *testing.T, w *world) rotation {
 	return r
 }
 
-// signers makes the catalog name some of the two.
+// signers makes the catalog name some of the two; one that is named "-old" is retired.
 func (r rotation) signers(names ...string) {
 	r.extra = ""
 	for _, n := range names {
-		r.extra += fmt.Sprintf("signer %q {\n  key = %q\n}\n", n, filepath.Join(r.dir, n, "cosign.key"))
+		n, retired := strings.CutPrefix(n, "-")
+		r.extra += fmt.Sprintf("signer %q {\n  key     = %q\n  retired = %t\n}\n", n, filepath.Join(r.dir, n, "cosign.key"), retired)
 	}
 }
 
@@ -75,7 +77,7 @@ func (r rotation) complete(s *registrytest.Server, digest string) map[string]boo
 	return out
 }
 
-// A new signer is added and signs everything in the next run; then the old one is retired. Before each write in between, each digest is signed by one
+// A new signer is added and signs everything in the next run; then the old one is retired, and what it signed is deleted. Before each write in between, each digest is signed by one
 // of them, wholly.
 func TestOneSignerReplacesAnotherWithoutAMomentBetween(t *testing.T) {
 	k, w := newKiller(t)
@@ -110,14 +112,24 @@ func TestOneSignerReplacesAnotherWithoutAMomentBetween(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("retiring the old one took %d writes", step("new"))
-	for _, s := range []*registrytest.Server{r.eu, r.us} {
-		for _, d := range []string{one, two} {
-			if c := r.complete(s, d); !c["new"] {
-				t.Errorf("after the old one was retired, %s on %s: %v", d, s.Host, c)
+	if n := step("-old", "new"); n < 12 {
+		t.Errorf("what the old signer signed was deleted with %d writes", n)
+	}
+	signed := func(when string) {
+		t.Helper()
+		for _, s := range []*registrytest.Server{r.eu, r.us} {
+			for _, d := range []string{one, two} {
+				if c := r.complete(s, d); !c["new"] || c["old"] {
+					t.Errorf("%s, %s on %s: %v", when, d, s.Host, c)
+				}
 			}
 		}
 	}
+	signed("after the old one was retired")
+	if n := step("new"); n != 0 {
+		t.Errorf("taking the retired one out of the catalog took %d writes", n)
+	}
+	signed("after the old one was taken out")
 	if p := r.plan(0); len(p.Actions) > 0 {
 		t.Errorf("there is something left to do: %v", kinds(p))
 	}
