@@ -81,7 +81,7 @@ type rescanBlock struct {
 
 type gateBlock struct {
 	node
-	Mode       gateMode   `hcl:"mode,required" doc:"How an approval is verified. \"reviews\": a pull request brought the entry in, and at its merged head a code owner had approved it (where CODEOWNERS names none, somebody who may write). \"rules\": the same, but that a code owner had to approve is left to the branch's rules, so nobody's team has to be read. \"off\": it isn't."`
+	Mode       gateMode   `hcl:"mode,required" doc:"How an approval is verified. \"reviews\": a pull request brought the entry in, and at its merged head a code owner had approved it (where CODEOWNERS names none, somebody who may write). \"rules\": the same, but that a code owner had to approve is left to the branch's rules, so nobody's team has to be read; who of the approvers is the owner isn't known then. \"off\": it isn't."`
 	Baseline   commitName `hcl:"baseline" doc:"The commit up to which entries count as approved: the one at which the gate was introduced, looked at by its reviewers. An entry that was taken out and came back later is no longer older."`
 	Repository forgeRepo  `hcl:"repository" default:"that of the catalog's URL, else of the workflow" doc:"The catalog's repository at the forge."`
 }
