@@ -46,6 +46,8 @@ var endpoints = []endpoint{
 	{"POST", "/repos/{repo}/issues", "issues=write", false, call.createIssue},
 	{"PATCH", "/repos/{repo}/issues/{number}", "issues=write", false, call.editIssue},
 	{"POST", "/repos/{repo}/check-runs", "checks=write", false, call.createCheck},
+	{"GET", "/user", "", false, call.user},
+	{"GET", "/app", "", false, call.app},
 	{"GET", "/repos/{repo}/installation", "", false, call.installation},
 	{"POST", "/app/installations/{id}/access_tokens", "", false, call.accessToken},
 }
@@ -211,8 +213,33 @@ func (c call) members() {
 	c.page(out)
 }
 
-// author is who a token is: of a workflow's, the bot.
-func (c call) author() string { return "github-actions[bot]" }
+// author is who a token is: one that begins with "person-" is that of a person, one of an app that of its bot, and another one that of a workflow.
+func (c call) author() string {
+	if login, ok := strings.CutPrefix(c.token, "person-"); ok {
+		return login
+	}
+	if strings.HasPrefix(c.token, "ghs_") {
+		return "assay-app[bot]"
+	}
+	return "github-actions[bot]"
+}
+
+func (c call) user() {
+	login, ok := strings.CutPrefix(strings.TrimPrefix(c.r.Header.Get("Authorization"), "Bearer "), "person-")
+	if !ok {
+		refuse(c.w, http.StatusForbidden, "Resource not accessible by integration")
+		return
+	}
+	c.json(http.StatusOK, person(login, "User"))
+}
+
+func (c call) app() {
+	if c.issuer() == "" {
+		refuse(c.w, http.StatusUnauthorized, "A JSON web token could not be decoded")
+		return
+	}
+	c.json(http.StatusOK, map[string]any{"slug": "assay-app"})
+}
 
 func (c call) body(into any) bool {
 	if err := json.NewDecoder(http.MaxBytesReader(c.w, c.r.Body, 1<<20)).Decode(into); err != nil {
@@ -227,7 +254,7 @@ func shown(c *Comment) map[string]any {
 	if strings.HasSuffix(c.Author, "[bot]") {
 		kind = "Bot"
 	}
-	return map[string]any{"id": c.ID, "body": c.Body, "user": person(c.Author, kind)}
+	return map[string]any{"id": c.ID, "body": c.Body, "html_url": fmt.Sprintf("https://github.com/acme/catalog/pull/%d#issuecomment-%d", c.Number, c.ID), "user": person(c.Author, kind)}
 }
 
 func (c call) listComments() {

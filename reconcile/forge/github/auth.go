@@ -53,7 +53,9 @@ func (c *Client) authenticate(o Options, base *url.URL, next http.RoundTripper) 
 		return nil, errors.New("the app's private key (ASSAY_GITHUB_APP_KEY) is no RSA key in PEM") // the parser's error may quote it
 	}
 	apps.BaseURL = strings.TrimSuffix(base.String(), "/")
-	return &installation{app: apps, id: o.App.Installation, base: base, client: c}, nil
+	c.app = github.NewClient(&http.Client{Transport: sameHost{base, apps}, CheckRedirect: stayOn(base)})
+	c.app.BaseURL = base
+	return &installation{app: apps, id: o.App.Installation, client: c}, nil
 }
 
 // bearer adds a token, if there is one.
@@ -73,7 +75,6 @@ func (t bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 // installation adds the tokens of an app's installation, which it looks up once.
 type installation struct {
 	app    *ghinstallation.AppsTransport
-	base   *url.URL
 	client *Client
 
 	mu   sync.Mutex
@@ -96,9 +97,7 @@ func (t *installation) transport(ctx context.Context) (*ghinstallation.Transport
 		return t.next, nil
 	}
 	if t.id == 0 {
-		api := github.NewClient(&http.Client{Transport: sameHost{t.base, t.app}, CheckRedirect: stayOn(t.base)})
-		api.BaseURL = t.base
-		in, _, err := api.Apps.FindRepositoryInstallation(ctx, t.client.owner, t.client.name)
+		in, _, err := t.client.app.Apps.FindRepositoryInstallation(ctx, t.client.owner, t.client.name)
 		if err != nil {
 			return nil, failed("find the app's installation in "+t.client.Repository(), "the app to be installed there", err)
 		}

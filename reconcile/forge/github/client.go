@@ -72,6 +72,7 @@ func Environment() (Options, error) {
 // A Client speaks with the API about one repository. Its methods may be called concurrently.
 type Client struct {
 	api         *github.Client
+	app         *github.Client // speaks as the app itself; nil for a token
 	owner, name string
 	clock       Clock
 }

@@ -1,0 +1,81 @@
+package github
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/google/go-github/v60/github"
+)
+
+// MaxComment is how many characters a comment may have. GitHub takes 65,536; the rest is room for what it counts differently.
+const MaxComment = 60_000
+
+// marker is how our comment is found again. It is invisible, and others can write it too: the author counts as well.
+const marker = "<!-- assay:report -->"
+
+// needComment is what writing on a pull request takes.
+const needComment = "issues=write or pull_requests=write, which the token of a workflow that a fork triggered never has"
+
+// workflowBot is who GITHUB_TOKEN is. The API doesn't tell.
+const workflowBot = "github-actions[bot]"
+
+// Comment keeps one comment of ours on a pull request up to date, and returns its URL. One that says the same already is not written. Run again after a crash it
+// finds what it wrote. Concurrent calls for one pull request may write two comments, of which the older is kept up to date from then on.
+func (c *Client) Comment(ctx context.Context, number int, body string) (string, error) {
+	body = marker + "\n" + body
+	if n := len([]rune(body)); n > MaxComment+len(marker)+1 {
+		return "", fmt.Errorf("comment on #%d: it has %d characters, more than %d; shorten it", number, n, MaxComment)
+	}
+	self, err := c.login(ctx)
+	if err != nil {
+		return "", err
+	}
+	all, err := pages(func(o *github.ListOptions) ([]*github.IssueComment, *github.Response, error) {
+		return c.api.Issues.ListComments(ctx, c.owner, c.name, number, &github.IssueListCommentsOptions{ListOptions: *o})
+	})
+	if err != nil {
+		return "", failed(fmt.Sprintf("list the comments on #%d", number), needComment, err)
+	}
+	what := fmt.Sprintf("comment on #%d", number)
+	for _, x := range all {
+		if !strings.EqualFold(x.GetUser().GetLogin(), self) || !strings.HasPrefix(x.GetBody(), marker) {
+			continue
+		}
+		if strings.TrimSpace(x.GetBody()) == strings.TrimSpace(body) {
+			return x.GetHTMLURL(), nil
+		}
+		edited, _, err := c.api.Issues.EditComment(ctx, c.owner, c.name, x.GetID(), &github.IssueComment{Body: &body})
+		if err != nil {
+			return "", failed(what, needComment, err)
+		}
+		return edited.GetHTMLURL(), nil
+	}
+	made, _, err := c.api.Issues.CreateComment(ctx, c.owner, c.name, number, &github.IssueComment{Body: &body})
+	if err != nil {
+		return "", failed(what, needComment, err)
+	}
+	return made.GetHTMLURL(), nil
+}
+
+// login is who the client is: an app's bot, the person of a token, or else the bot of workflows, whose token may not ask.
+func (c *Client) login(ctx context.Context) (string, error) {
+	if c.app != nil {
+		a, _, err := c.app.Apps.Get(ctx, "")
+		if err != nil {
+			return "", failed("read the app's name", "the app's own key", err)
+		}
+		return a.GetSlug() + "[bot]", nil
+	}
+	u, _, err := c.api.Users.Get(ctx, "")
+	var refused *github.ErrorResponse
+	if errors.As(err, &refused) && refused.Response != nil && refused.Response.StatusCode == http.StatusForbidden {
+		return workflowBot, nil
+	}
+	if err != nil {
+		return "", failed("read whose token it is", "to be that of a person or of a workflow", err)
+	}
+	return u.GetLogin(), nil
+}
