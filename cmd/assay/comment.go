@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/report"
+)
+
+type commentOptions struct {
+	report     string
+	repository string
+	number     int
+	path       string
+	link       string
+}
+
+func newComment(io stdio) *cobra.Command {
+	var o commentOptions
+	c := &cobra.Command{
+		Use:   "comment",
+		Short: "Publish a plan or a report on a pull request, and in the workflow's summary",
+		Long: `Comment reads what plan or reconcile wrote with -o json, and keeps one comment on the pull request up to date. In a workflow of GitHub Actions it also
+writes the job's summary, annotations on the catalog's lines, and outputs. Where commenting is refused, as for a fork, the rest is done and the exit code is 0.`,
+		Example: `  assay plan --catalog . --ref request --base main -o json > plan.json
+  assay comment --report plan.json --pull-request 7`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runComment(c.Context(), io, o) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.report, "report", "-", "the JSON `file` to publish; - is standard input")
+	f.IntVar(&o.number, "pull-request", 0, "the `number` of the pull request; without it there is no comment")
+	f.StringVar(&o.repository, "repository", os.Getenv("GITHUB_REPOSITORY"), "the `repository`, as owner/name; default: that of the workflow")
+	f.StringVar(&o.path, "path", "", "the `folder` within the repository that holds the catalog")
+	f.StringVar(&o.link, "link", runLink(), "the `URL` of the whole report, for one that is too long; default: the workflow's run")
+	return c
+}
+
+// maxReport bounds the report that is read: on a fork's pull request, others may have made it.
+const maxReport = 64 << 20
+
+func runComment(ctx context.Context, std stdio, o commentOptions) error {
+	if o.number < 0 {
+		return fmt.Errorf("%d is no pull request", o.number)
+	}
+	rep, err := readReport(std.in, o.report)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := report.Markdown(&text, rep); err != nil {
+		return fmt.Errorf("render the report: %w", err)
+	}
+	link := ""
+	if o.number > 0 {
+		most, refused, comment := commenter(o.repository)
+		if link, err = comment(ctx, o.number, shorten(text.String(), most, o.link)); err != nil {
+			if !refused(err) {
+				return err
+			}
+			fmt.Fprintln(std.err, "assay: no comment was written: "+report.Plain(err.Error()))
+		}
+	}
+	return inWorkflow(std.out, rep, text.String(), o, link)
+}
+
+// readReport reads a report as data: what it says is hostile.
+func readReport(in io.Reader, name string) (reconcile.Report, error) {
+	var r struct {
+		Schema string `json:"schema"`
+		reconcile.Report
+	}
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return r.Report, fmt.Errorf("read the report: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxReport+1))
+	if err != nil {
+		return r.Report, fmt.Errorf("read the report: %w", err)
+	}
+	if len(data) > maxReport {
+		return r.Report, fmt.Errorf("the report is longer than %d bytes", maxReport)
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r.Report, fmt.Errorf("the report is not what plan or reconcile write with -o json: %w", err)
+	}
+	if r.Schema != report.Schema {
+		return r.Report, fmt.Errorf("the report has the schema %q and not %q; make it with this version of assay", report.Plain(r.Schema), report.Schema)
+	}
+	if r.Result != nil && len(r.Result.Outcomes) != len(r.Plan.Actions) {
+		return r.Report, errors.New("the report is damaged: it has not one outcome for each action")
+	}
+	return r.Report, nil
+}
+
+// runLink is the page of the workflow's run.
+func runLink() string {
+	server, repo, id := os.Getenv("GITHUB_SERVER_URL"), os.Getenv("GITHUB_REPOSITORY"), os.Getenv("GITHUB_RUN_ID")
+	if server == "" || repo == "" || id == "" {
+		return ""
+	}
+	return server + "/" + repo + "/actions/runs/" + id
+}
+
+// shorten cuts a report in Markdown at the end of a line, closes what was open, and says so. Lengths are in characters. What matters most stands first.
+func shorten(text string, most int, link string) string {
+	if len([]rune(text)) <= most {
+		return text
+	}
+	const closing = "\n</details>\n"
+	note := "\n**This report was shortened.**"
+	if link != "" {
+		note += " [The whole report](" + link + ")"
+	}
+	note += "\n"
+	var kept strings.Builder
+	left, open := most-len([]rune(note)), 0
+	for line := range strings.Lines(text) {
+		deeper := open + strings.Count(line, "<details") - strings.Count(line, "</details>")
+		n := len([]rune(line))
+		if n+max(deeper, open, 0)*len(closing) > left {
+			break
+		}
+		left -= n
+		kept.WriteString(line)
+		open = deeper
+	}
+	return kept.String() + strings.Repeat(closing, max(open, 0)) + note
+}
+
+// inWorkflow writes what GitHub Actions shows beside a comment, where it runs us.
+func inWorkflow(out io.Writer, r reconcile.Report, text string, o commentOptions, link string) error {
+	if name := os.Getenv("GITHUB_STEP_SUMMARY"); name != "" {
+		if err := appendTo(name, shorten(text, maxSummary, "")); err != nil {
+			return fmt.Errorf("write the job's summary: %w", err)
+		}
+	}
+	if name := os.Getenv("GITHUB_OUTPUT"); name != "" {
+		if err := appendTo(name, outputs(r, link)); err != nil {
+			return fmt.Errorf("write the step's outputs: %w", err)
+		}
+	}
+	if os.Getenv("GITHUB_ACTIONS") != "true" {
+		return nil
+	}
+	_, err := io.WriteString(out, annotations(r, o.path))
+	return err
+}
+
+// maxSummary is less than the 1 MiB that a job's summary may have, however many bytes a character takes.
+const maxSummary = 1 << 18
+
+func appendTo(name, text string) error {
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// maxAnnotations is how many errors, and how many warnings, GitHub shows of one step.
+const maxAnnotations = 10
+
+// annotations are workflow commands that put findings on the catalog's lines.
+func annotations(r reconcile.Report, folder string) string {
+	var b strings.Builder
+	write := func(kind string, fs []reconcile.Finding) {
+		for _, f := range fs[:min(len(fs), maxAnnotations)] {
+			b.WriteString("::" + kind + " ")
+			if f.Origin.File != "" {
+				fmt.Fprintf(&b, "file=%s,line=%d,", commandProperty(path.Join(folder, f.Origin.File)), max(f.Origin.Line, 1))
+			}
+			fmt.Fprintf(&b, "title=%s::%s\n", commandProperty(strings.TrimSpace(f.Rule+" "+f.Image)), commandData(f.Summary))
+		}
+	}
+	write("error", append(report.Blocked(r), r.Plan.Violations...))
+	write("warning", r.Plan.Notes)
+	return b.String()
+}
+
+// commandData escapes the message of a workflow command (actions/toolkit, "Workflow commands").
+func commandData(s string) string {
+	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(report.Plain(s))
+}
+
+func commandProperty(s string) string {
+	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(commandData(s))
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/forge/forgetest"
+	"github.com/assay-oci/assay/reconcile/report"
+)
+
+// workflow is the environment of a job of GitHub Actions, and a report that blocks some images.
+func workflow(t *testing.T, s *forgetest.Server, blocked int) (plan, summary, output string) {
+	t.Helper()
+	dir := t.TempDir()
+	plan, summary, output = filepath.Join(dir, "plan.json"), filepath.Join(dir, "summary"), filepath.Join(dir, "output")
+	for name, value := range map[string]string{"GITHUB_API_URL": s.URL, "GITHUB_TOKEN": "token", "ASSAY_GITHUB_TOKEN": "", "ASSAY_GITHUB_APP_ID": "", "GITHUB_ACTIONS": "true",
+		"GITHUB_STEP_SUMMARY": summary, "GITHUB_OUTPUT": output, "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "acme/catalog", "GITHUB_RUN_ID": "42"} {
+		t.Setenv(name, value)
+	}
+	r := reconcile.Report{Plan: reconcile.Plan{Schema: reconcile.PlanSchema}}
+	for i := range blocked {
+		r.Plan.Blocked = append(r.Plan.Blocked, reconcile.Finding{Rule: "sources", Image: fmt.Sprintf("app%d:1.0", i), Summary: "50% of it\n::set-output name=x::y", Origin: reconcile.Origin{File: "images/a,b.hcl", Line: i + 1}})
+	}
+	var b bytes.Buffer
+	if err := report.JSON(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(plan, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return plan, summary, output
+}
+
+func assay(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, stdio{strings.NewReader(""), &out, &errs})
+	return code, out.String(), errs.String()
+}
+
+func TestCommentAndSummary(t *testing.T) {
+	s := forgetest.New(t, "acme/catalog")
+	s.Token("token", forgetest.Permissions{"issues": "write"})
+	plan, summary, output := workflow(t, s, 12)
+	for range 2 {
+		code, stdout, stderr := assay(t, "comment", "--report", plan, "--pull-request", "3", "--path", "deploy")
+		if code != 0 || strings.Count(stdout, "\n") != maxAnnotations || !strings.HasPrefix(stdout, "::error file=deploy/images/a%2Cb.hcl,line=1,title=sources app0%3A1.0::50%25 of it ::set-output") {
+			t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+		}
+	}
+	if all := s.Comments(3); len(all) != 1 || all[0].Edits != 0 || !strings.Contains(all[0].Body, "app11&#58;1.0") {
+		t.Errorf("comments %+v", all)
+	}
+	if got, err := os.ReadFile(summary); err != nil || !strings.Contains(string(got), "### Assay plan") {
+		t.Errorf("summary %q, %v", got, err)
+	}
+	got, err := os.ReadFile(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := strings.SplitN(string(got), "\n", 2)[0]
+	if !strings.HasPrefix(first, "summary<<assay_") || strings.Count(string(got), first+"\n") != 1 || !strings.Contains(string(got), "\n12\n") || !strings.Contains(string(got), "#issuecomment-") {
+		t.Errorf("outputs %s", got)
+	}
+}
+
+// A fork's token can't comment: the rest is done, and the job is green.
+func TestAForkGetsASummary(t *testing.T) {
+	s := forgetest.New(t, "acme/catalog")
+	s.Token("token", forgetest.Permissions{"issues": "read"})
+	plan, summary, _ := workflow(t, s, 1)
+	code, stdout, stderr := assay(t, "comment", "--report", plan, "--pull-request", "3")
+	if code != 0 || !strings.Contains(stderr, "no comment was written") || !strings.Contains(stderr, "issues=write") || !strings.HasPrefix(stdout, "::error ") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if got, err := os.ReadFile(summary); err != nil || len(got) == 0 {
+		t.Errorf("summary %q, %v", got, err)
+	}
+}
+
+func TestALongReportIsShortened(t *testing.T) {
+	s := forgetest.New(t, "acme/catalog")
+	s.Token("token", forgetest.Permissions{"issues": "write"})
+	plan, _, _ := workflow(t, s, 3000)
+	if code, _, stderr := assay(t, "comment", "--report", plan, "--pull-request", "3"); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, stderr)
+	}
+	body := s.Comments(3)[0].Body
+	if n := len([]rune(body)); n > 60_100 || n < 50_000 {
+		t.Errorf("%d characters", n)
+	}
+	if !strings.HasSuffix(body, "[The whole report](https://github.com/acme/catalog/actions/runs/42)\n") || strings.Count(body, "<details") != strings.Count(body, "</details>") {
+		t.Errorf("its end: %s", body[len(body)-300:])
+	}
+}
+
+func TestWhatIsNoReport(t *testing.T) {
+	for name, text := range map[string]string{"no JSON": "x", "another schema": `{"schema": "evil/v1"}`, "damaged": `{"schema": "` + report.Schema + `", "result": {"outcomes": [{}]}}`} {
+		p := filepath.Join(t.TempDir(), "r.json")
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, stderr := assay(t, "comment", "--report", p); code != exitError || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s: exit code %d, %s", name, code, stderr)
+		}
+	}
+}
+
+// What a report says is hostile: nothing of it ends a line of ours, or stops the program.
+func FuzzComment(f *testing.F) {
+	f.Add([]byte(`{"schema": "` + report.Schema + `", "plan": {"blocked": [{"rule": "a", "image": "b", "summary": "c\n::error::d", "origin": {"file": "e\n"}}]}}`))
+	f.Add([]byte(`{"schema": "` + report.Schema + `", "plan": {"actions": [{}], "profiles": [{}]}, "result": {"outcomes": [{}]}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := readReport(bytes.NewReader(data), "-")
+		if err != nil {
+			return
+		}
+		var b bytes.Buffer
+		if err := report.Markdown(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		if s := shorten(b.String(), 2000, "https://example.com"); len([]rune(s)) > 2000 {
+			t.Errorf("%d characters", len([]rune(s)))
+		}
+		for l := range strings.Lines(annotations(r, "")) {
+			if !strings.HasPrefix(l, "::error ") && !strings.HasPrefix(l, "::warning ") {
+				t.Errorf("a line of its own: %q", l)
+			}
+		}
+		if n := strings.Count(outputs(r, ""), "\n"); n != 27 {
+			t.Errorf("outputs of %d lines", n)
+		}
+	})
+}
