@@ -26,7 +26,7 @@ func newGated(t *testing.T, folder, baseline string) *gated {
 	t.Setenv("ASSAY_GITHUB_TOKEN", "")
 	g.forge.Token("token", forgetest.Reader())
 	g.forge.Role("ann", "write")
-	g.extra = "gate {\n  mode       = \"reviews\"\n  repository = \"acme/catalog\"\n" + baseline + "}\n"
+	g.extra = "gate {\n  mode       = \"reviews\"\n  repository = \"acme/catalog\"\n" + baseline + "}\npolicy \"gate\" {\n  rule \"approval\" {\n    required = 1\n    from     = \"codeowners\"\n  }\n}\n"
 	g.forge.Push("main", map[string]string{g.in("catalog.hcl"): g.organization(), ".github/CODEOWNERS": "/" + g.in("images") + "/ @ann\n"})
 	return g
 }
@@ -74,6 +74,9 @@ func TestAnApprovalIsVerified(t *testing.T) {
 			if got.State != reconcile.Approved || got.Merge != commit || len(got.Approvers) != 1 || got.Approvers[0] != (reconcile.Approver{Login: "ann", Owner: "@ann", Rule: "/" + g.in("images") + "/"}) {
 				t.Errorf("after the merge: %+v", got)
 			}
+			if got := tags(t, g.eu, "approved/app"); len(got) == 0 {
+				t.Error("it was approved and is not there")
+			}
 			before := len(g.forge.Requests())
 			if o := g.assay("reconcile", "--catalog", g.forge.Dir, "--path", g.folder, "--cache", g.cache()); o.code != 0 {
 				t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
@@ -97,6 +100,14 @@ func TestWhatWentAroundTheGate(t *testing.T) {
 	for image, want := range map[string]string{"direct": direct[:12] + " came to main without a pull request", "bypassed": "without an approval", "stale": "stale"} {
 		if got := g.review("plan", image); got.State != reconcile.NotApproved || !strings.Contains(got.Reason, want) {
 			t.Errorf("%s: %+v", image, got)
+		}
+	}
+	if o := g.assay("reconcile", "--catalog", g.forge.Dir, "--cache", g.cache()); o.code != 3 {
+		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
+	}
+	for _, image := range []string{"direct", "bypassed", "stale"} {
+		if got := tags(t, g.eu, "approved/"+image); len(got) > 0 {
+			t.Errorf("%s was admitted: %v", image, got)
 		}
 	}
 	// what a pull request says of the gate has no say
