@@ -149,7 +149,7 @@ func (s *state) scansOf(w *Want) []Question {
 	for _, m := range tree.Runnable() {
 		for _, sc := range s.d.Scanners {
 			q := Question{Kind: AskScan, Repo: from.Repo, Digest: m.Digest, Root: tree.Root, Scanner: sc.Name}
-			scan, _, ok := s.attestedScan(m.Digest, sc.Name, places)
+			scan, ok := s.attestedScan(m.Digest, sc.Name, places)
 			switch {
 			case !ok && admits:
 				missing = append(missing, q)

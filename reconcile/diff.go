@@ -187,7 +187,7 @@ func (s *state) attested(a admission) map[Digest]bool {
 	out := map[Digest]bool{}
 	for _, m := range a.tree.Runnable() {
 		for _, sc := range s.d.Scanners {
-			if _, _, ok := s.attestedScan(m.Digest, sc.Name, a.places); ok {
+			if _, ok := s.attestedScan(m.Digest, sc.Name, a.places); ok {
 				out[m.Digest] = true
 			}
 		}

@@ -35,7 +35,7 @@ func (s *state) known(w *Want, tree Tree, places []place) Evidence {
 // scanNow is what counts now of what one scanner said about one manifest, with its inventory only if that is asked for: most of the bytes beside an
 // image are inventories.
 func (s *state) scanNow(w *Want, manifest Digest, scanner string, places []place, lists bool) (Scan, bool) {
-	attested, _, have := s.attestedScan(manifest, scanner, places)
+	attested, have := s.attestedScan(manifest, scanner, places)
 	scan, fresh := s.freshScan(w, manifest, scanner, places)
 	switch {
 	case !fresh && !have:
@@ -96,16 +96,13 @@ func (s *state) freshScan(w *Want, manifest Digest, scanner string, places []pla
 }
 
 // attestedScan reads a scan's result back from a verified attestation of ours beside the image.
-func (s *state) attestedScan(manifest Digest, scanner string, places []place) (Scan, time.Time, bool) {
+func (s *state) attestedScan(manifest Digest, scanner string, places []place) (Scan, bool) {
 	r, ok := s.newest(recordKey{subject: manifest, predicateType: VulnerabilityPredicate, about: scanner}, places)
 	if !ok {
-		return Scan{}, time.Time{}, false
+		return Scan{}, false
 	}
 	scan, err := s.o.read.scan(r)
-	if err != nil || scan.Scanner != scanner {
-		return Scan{}, time.Time{}, false
-	}
-	return scan, r.Statement.Time, true
+	return scan, err == nil && scan.Scanner == scanner
 }
 
 // attestedInventory reads an inventory back from a verified record of ours beside the image.

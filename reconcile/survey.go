@@ -93,7 +93,7 @@ func (s *state) attestedScans(manifest Digest, p place) []Scan {
 	}
 	var out []Scan
 	for name := range names {
-		scan, _, ok := s.attestedScan(manifest, name, []place{p})
+		scan, ok := s.attestedScan(manifest, name, []place{p})
 		if !ok {
 			scan = Scan{Scanner: name, NoVerdict: "its scan is not attested"}
 		}

@@ -184,3 +184,14 @@ func TestAScannerThatIsNotInstalledIsAnError(t *testing.T) {
 		t.Errorf("%s%s", o.stdout, o.stderr)
 	}
 }
+
+func TestACacheFolderMayBeNamedFromWhereOneIs(t *testing.T) {
+	s := newScanned(t, "3.0.22-1~deb12u2")
+	s.answer(clean)
+	if o := s.assay("db", "update", "--cache", "relative", scantest.OSV(t)); o.code != 0 {
+		t.Fatalf("db update: %s", o.stderr)
+	}
+	if o := s.assay("plan", "--catalog", s.catalog(), "--cache", "relative"); o.code != 0 || !strings.Contains(o.stdout, "scan by other") {
+		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
+	}
+}

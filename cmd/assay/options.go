@@ -62,7 +62,11 @@ func (o *runOptions) folder() (string, error) {
 	if err := os.MkdirAll(o.cache, 0o700); err != nil {
 		return "", fmt.Errorf("make cache folder: %w (--cache names another)", err)
 	}
-	return o.cache, nil
+	abs, err := filepath.Abs(o.cache) // scanners run in folders of their own
+	if err != nil {
+		return "", fmt.Errorf("find cache folder: %w", err)
+	}
+	return abs, nil
 }
 
 func (o *runOptions) check() error {
