@@ -81,11 +81,9 @@ func buildPackages(p packages, body hcl.Body) (reconcile.Reads, check, hcl.Diagn
 
 // parsePackagePattern reads a name or purl with a range of versions behind its last @ that doesn't begin a namespace.
 func parsePackagePattern(s string) (packagePattern, error) {
-	bad := func(why string) (packagePattern, error) {
-		return packagePattern{}, fmt.Errorf("%q %s", clean(s, 200), why)
-	}
+	bad := func(why string) error { return fmt.Errorf("%q %s", clean(s, 200), why) }
 	if len(s) > 500 || strings.ContainsAny(s, "?#") && strings.HasPrefix(s, "pkg:") {
-		return bad("is too long, or has qualifiers, which don't count")
+		return packagePattern{}, bad("is too long, or has qualifiers, which don't count")
 	}
 	name, purl := strings.CutPrefix(s, "pkg:")
 	p := packagePattern{text: s, name: name, purl: purl}
@@ -94,13 +92,13 @@ func parsePackagePattern(s string) (packagePattern, error) {
 		for part := range strings.SplitSeq(name[i+1:], ",") {
 			b, ok := parseBound(strings.TrimSpace(part))
 			if !ok {
-				return bad(`has no version behind its @; write it as in "@1.2.3" or "@>=2.0,<2.17.1"`)
+				return packagePattern{}, bad(`has no version behind its @; write it as in "@1.2.3" or "@>=2.0,<2.17.1"`)
 			}
 			p.ranges = append(p.ranges, b)
 		}
 	}
 	if purl && !strings.Contains(p.name, "/") {
-		return bad(`is no package URL; write type and name, as in "pkg:npm/lodash"`)
+		return packagePattern{}, bad(`is no package URL; write type and name, as in "pkg:npm/lodash"`)
 	}
 	if purl {
 		p.name = strings.ReplaceAll(p.name, "%40", "@")

@@ -158,7 +158,7 @@ func (g *Gate) open(ctx context.Context, commit, branch string) (reconcile.Revie
 	all, err := g.pulls.get(commit, func() ([]*github.PullRequest, error) { return g.pullsOf(ctx, commit) })
 	if err != nil {
 		r.Reason += ", and can't be read: " + err.Error()
-		return r, nil
+		return r, nil //nolint:nilerr // it is pending all the same
 	}
 	for _, p := range all {
 		if p.GetState() == "open" && p.GetBase().GetRef() == branch {

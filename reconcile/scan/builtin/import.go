@@ -47,7 +47,7 @@ func Current(dir string, from ...string) (Database, bool, error) {
 	}
 	zips, findErr := findZips(from)
 	if err != nil || findErr != nil {
-		return Database{}, false, nil // Import says what is wrong with the files, and makes up for what is wrong with the database
+		return Database{}, false, nil //nolint:nilerr // Import says what is wrong with the files, and makes up for what is wrong with the database
 	}
 	var digests []byte
 	for _, z := range zips {

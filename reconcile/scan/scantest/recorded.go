@@ -81,7 +81,7 @@ func WhichArchive(path string) (string, error) {
 	}
 	for r := tar.NewReader(f); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
