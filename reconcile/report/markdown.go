@@ -20,6 +20,7 @@ func Markdown(w io.Writer, r reconcile.Report) error {
 	m.advice(append(Blocked(r), r.Plan.Violations...))
 	m.listed("Notes", r.Plan.Notes)
 	m.unread(r.Plan.Gaps)
+	m.profiles(r.Plan.Profiles)
 	m.details(r)
 	if c := r.Plan.Commit; c != "" {
 		m.printf("<sub>catalog at %s</sub>\n", code(fmt.Sprintf("%.12s", c)))
