@@ -107,7 +107,7 @@ func TestAConditionOverHostileLabelsEndsSoon(t *testing.T) {
 	if got := r.Check(s, now); got != nil {
 		t.Errorf("%v", got)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("took %s", took)
 	}
 }
@@ -130,7 +130,7 @@ func TestAConditionThatTakesTooMuchWorkIsNotMet(t *testing.T) {
 		if len(got) != 1 {
 			t.Errorf("%s: %v", assert, got)
 		}
-		if took := time.Since(start); took > 15*time.Second {
+		if took := time.Since(start); took > 60*time.Second {
 			t.Errorf("%s took %s", assert, took)
 		} else {
 			t.Logf("%s took %s", assert, took)
