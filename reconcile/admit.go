@@ -118,7 +118,10 @@ func (s *state) retireSigners(a admission, before map[Repo]*planned, b *builder)
 					signed = signed || st.PredicateType == ""
 				}
 			}
-			if len(old) == 0 || !signed && len(before[p.Repo].records) == 0 {
+			for k := range before[p.Repo].made {
+				signed = signed || k.subject == d && k.predicateType == ""
+			}
+			if len(old) == 0 || !signed {
 				continue
 			}
 			sortBy(old, func(x Removal) string { return x.Digest.s + x.Record })

@@ -350,3 +350,22 @@ func (s signerNamed) Sign(ctx context.Context, st Statement) (Record, error) {
 	st.Signer = s.name
 	return s.world.Sign(ctx, st)
 }
+
+func TestARetiredSignersSignatureStaysWhereNobodyElseSigns(t *testing.T) {
+	a := newAging(t, nil)
+	a.hit() // the image is refused now, so nothing signs it anew; what was found is attested all the same
+	d := a.d
+	d.Signers = []SignerSpec{{Name: "main", Formats: []Format{Legacy, Bundle}, Retired: true}, {Name: "next", Formats: []Format{Legacy, Bundle}}}
+	e := a.effects()
+	e.Signers["next"] = signerNamed{a.world, "next"}
+	later := now.Add(25 * time.Hour)
+	a.finish(later)
+	Reconcile(context.Background(), d, a.observed(), a.senses(), e, later)
+	for _, r := range []Repo{eu, us} {
+		for _, dg := range a.trees[sum("nginx-1")].Signed() {
+			if !slices.ContainsFunc(a.records[Image{r, dg}], func(r Record) bool { return r.Statement.PredicateType == "" }) {
+				t.Errorf("%s in %s bears no signature", dg.Short(), r)
+			}
+		}
+	}
+}

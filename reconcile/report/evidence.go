@@ -32,7 +32,7 @@ func profileRows(p reconcile.Profile) [][2]string {
 			rows = append(rows, [2]string{what, value})
 		}
 	}
-	add("for", joined(" · ", whole(p.Purpose), whole(p.Owner)))
+	add("for", joined(whole(p.Purpose), whole(p.Owner)))
 	add("signed upstream", signers(p.Upstream))
 	add("base", base(p))
 	add("licences", codes(p.Licenses))
@@ -70,8 +70,8 @@ func codes(list []string) string {
 	return strings.Join(out, ", ")
 }
 
-func joined(separator string, parts ...string) string {
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), separator)
+func joined(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
 }
 
 func signers(all []reconcile.ProfileSigner) string {
@@ -100,7 +100,7 @@ func base(p reconcile.Profile) string {
 	if len(users) > 0 {
 		runs = "runs as " + strings.Join(users, ", ")
 	}
-	return joined(" · ", whole(p.System), support, runs)
+	return joined(whole(p.System), support, runs)
 }
 
 var severityOrder = []reconcile.Severity{reconcile.Critical, reconcile.High, reconcile.Medium, reconcile.Low, reconcile.Negligible, reconcile.Unknown}
@@ -126,7 +126,7 @@ func scannerRow(s reconcile.ProfileScan) string {
 	if !s.Database.IsZero() {
 		age = "database of " + s.Database.UTC().Format("2006-01-02 15:04 UTC")
 	}
-	return joined(" · ", code(strings.TrimSpace(s.Scanner+" "+s.Version)), fmt.Sprintf("%d packages", s.Packages), severities(s.Severities), age)
+	return joined(code(strings.TrimSpace(s.Scanner+" "+s.Version)), fmt.Sprintf("%d packages", s.Packages), severities(s.Severities), age)
 }
 
 func together(p reconcile.Profile) string {
@@ -137,7 +137,7 @@ func together(p reconcile.Profile) string {
 	if len(p.Disputed) > 0 {
 		disputed = fmt.Sprintf("they disagree on %d: %s", len(p.Disputed), codes(p.Disputed))
 	}
-	return joined(" · ", severities(p.Severities), fmt.Sprintf("%d with a fix", p.Fixable), disputed)
+	return joined(severities(p.Severities), fmt.Sprintf("%d with a fix", p.Fixable), disputed)
 }
 
 func ruleCounts(rules []reconcile.ProfileRule) string {
@@ -168,7 +168,7 @@ func reviewRow(r *reconcile.Review) string {
 	if len(by) > 0 {
 		approvers = "by " + codes(by)
 	}
-	return joined(" · ", code(string(r.State)), approvers, whole(r.Reason))
+	return joined(code(string(r.State)), approvers, whole(r.Reason))
 }
 
 func comparisonRows(c reconcile.Comparison) [][2]string {
