@@ -22,6 +22,7 @@ func workflow(t *testing.T, s *forgetest.Server, blocked int) (plan, summary, ou
 		"GITHUB_STEP_SUMMARY": summary, "GITHUB_OUTPUT": output, "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "acme/catalog", "GITHUB_RUN_ID": "42"} {
 		t.Setenv(name, value)
 	}
+	s.Propose("dev", map[string]string{"a": "b"})
 	r := reconcile.Report{Plan: reconcile.Plan{Schema: reconcile.PlanSchema}}
 	for i := range blocked {
 		r.Plan.Blocked = append(r.Plan.Blocked, reconcile.Finding{Rule: "sources", Image: fmt.Sprintf("app%d:1.0", i), Summary: "50% of it\n::set-output name=x::y", Origin: reconcile.Origin{File: "images/a,b.hcl", Line: i + 1}})
@@ -48,12 +49,12 @@ func TestCommentAndSummary(t *testing.T) {
 	s.Token("token", forgetest.Permissions{"issues": "write"})
 	plan, summary, output := workflow(t, s, 12)
 	for range 2 {
-		code, stdout, stderr := assay(t, "comment", "--report", plan, "--pull-request", "3", "--path", "deploy")
+		code, stdout, stderr := assay(t, "comment", "--report", plan, "--pull-request", "1", "--path", "deploy")
 		if code != 0 || strings.Count(stdout, "\n") != maxAnnotations || !strings.HasPrefix(stdout, "::error file=deploy/images/a%2Cb.hcl,line=1,title=sources app0%3A1.0::50%25 of it ::set-output") {
 			t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 		}
 	}
-	if all := s.Comments(3); len(all) != 1 || all[0].Edits != 0 || !strings.Contains(all[0].Body, "app11&#58;1.0") {
+	if all := s.Comments(1); len(all) != 1 || all[0].Edits != 0 || !strings.Contains(all[0].Body, "app11&#58;1.0") {
 		t.Errorf("comments %+v", all)
 	}
 	if got, err := os.ReadFile(summary); err != nil || !strings.Contains(string(got), "### Assay plan") {
@@ -74,7 +75,7 @@ func TestAForkGetsASummary(t *testing.T) {
 	s := forgetest.New(t, "acme/catalog")
 	s.Token("token", forgetest.Permissions{"issues": "read"})
 	plan, summary, _ := workflow(t, s, 1)
-	code, stdout, stderr := assay(t, "comment", "--report", plan, "--pull-request", "3")
+	code, stdout, stderr := assay(t, "comment", "--report", plan, "--pull-request", "1")
 	if code != 0 || !strings.Contains(stderr, "no comment was written") || !strings.Contains(stderr, "issues=write") || !strings.HasPrefix(stdout, "::error ") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
@@ -87,10 +88,10 @@ func TestALongReportIsShortened(t *testing.T) {
 	s := forgetest.New(t, "acme/catalog")
 	s.Token("token", forgetest.Permissions{"issues": "write"})
 	plan, _, _ := workflow(t, s, 3000)
-	if code, _, stderr := assay(t, "comment", "--report", plan, "--pull-request", "3"); code != 0 {
+	if code, _, stderr := assay(t, "comment", "--report", plan, "--pull-request", "1"); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
-	body := s.Comments(3)[0].Body
+	body := s.Comments(1)[0].Body
 	if n := len([]rune(body)); n > 60_100 || n < 50_000 {
 		t.Errorf("%d characters", n)
 	}

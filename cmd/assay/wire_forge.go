@@ -57,7 +57,7 @@ func commenter(repository string) (most int, refused func(error) bool, comment f
 		if err != nil {
 			return "", err
 		}
-		return c.Comment(ctx, number, body)
+		return c.Comment(ctx, number, func(string) (string, error) { return body, nil })
 	}
 }
 

@@ -56,7 +56,10 @@ func (c call) installation() {
 		refuse(c.w, http.StatusUnauthorized, "A JSON web token could not be decoded")
 		return
 	}
-	c.json(http.StatusOK, map[string]any{"id": id})
+	u := fmt.Sprintf("https://api.github.com/app/installations/%d", id)
+	c.json(http.StatusOK, object{"id": id, "app_id": id, "app_slug": "assay-app", "target_id": 1, "target_type": "Organization", "single_file_name": nil, "repository_selection": "selected",
+		"access_tokens_url": u + "/access_tokens", "html_url": u, "repositories_url": u + "/repositories", "events": []any{}, "account": person("acme", "Organization"), "permissions": object{},
+		"created_at": began, "updated_at": began, "suspended_by": nil, "suspended_at": nil})
 }
 
 func (c call) accessToken() {
@@ -70,5 +73,5 @@ func (c call) accessToken() {
 	c.apps[id] = a
 	token := fmt.Sprintf("ghs_%s_%d", id, a.tokens)
 	c.tokens[token] = a.permissions
-	c.json(http.StatusCreated, map[string]any{"token": token, "expires_at": time.Now().Add(time.Hour).Format(time.RFC3339)})
+	c.json(http.StatusCreated, object{"token": token, "expires_at": time.Now().Add(time.Hour).Format(time.RFC3339)})
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +30,9 @@ type call struct {
 var endpoints = []endpoint{
 	{"GET", "/repos/{repo}", "metadata=read", false, call.repository},
 	{"GET", "/repos/{repo}/commits/{sha}/pulls", "pull_requests=read", false, call.pullsOfCommit},
+	{"GET", "/repos/{repo}/pulls", "pull_requests=read", false, call.listPulls},
 	{"GET", "/repos/{repo}/pulls/{number}", "pull_requests=read", false, call.pull},
+	{"GET", "/repos/{repo}/pulls/{number}/files", "pull_requests=read", false, call.files},
 	{"GET", "/repos/{repo}/pulls/{number}/reviews", "pull_requests=read", false, call.reviews},
 	{"GET", "/repos/{repo}/git/commits/{sha}", "contents=read", false, call.commit},
 	{"GET", "/repos/{repo}/compare/{range}", "contents=read", false, call.compare},
@@ -42,10 +43,16 @@ var endpoints = []endpoint{
 	{"GET", "/repos/{repo}/issues/{number}/comments", "issues=read", false, call.listComments},
 	{"POST", "/repos/{repo}/issues/{number}/comments", "issues=write", false, call.createComment},
 	{"PATCH", "/repos/{repo}/issues/comments/{id}", "issues=write", false, call.editComment},
+	{"GET", "/repos/{repo}/issues/{number}/labels", "issues=read", false, call.listLabels},
+	{"POST", "/repos/{repo}/issues/{number}/labels", "issues=write", false, call.addLabels},
+	{"DELETE", "/repos/{repo}/issues/{number}/labels/{name}", "issues=write", false, call.removeLabel},
 	{"GET", "/repos/{repo}/issues", "issues=read", false, call.listIssues},
 	{"POST", "/repos/{repo}/issues", "issues=write", false, call.createIssue},
 	{"PATCH", "/repos/{repo}/issues/{number}", "issues=write", false, call.editIssue},
+	{"GET", "/repos/{repo}/commits/{sha}/check-runs", "checks=read", false, call.listChecks},
 	{"POST", "/repos/{repo}/check-runs", "checks=write", false, call.createCheck},
+	{"PATCH", "/repos/{repo}/check-runs/{id}", "checks=write", false, call.editCheck},
+	{"POST", "/repos/{repo}/code-scanning/sarifs", "security_events=write", false, call.uploadSARIF},
 	{"GET", "/user", "", false, call.user},
 	{"GET", "/app", "", false, call.app},
 	{"GET", "/repos/{repo}/installation", "", false, call.installation},
@@ -66,22 +73,28 @@ func (c call) json(status int, v any) {
 	_ = json.NewEncoder(c.w).Encode(v)
 }
 
-// page answers one page of a list, and links to the next.
+// page answers one page of a list.
 func (c call) page(all []any) {
-	size, n := 30, 1
+	from, to := c.window(len(all), 30)
+	c.json(http.StatusOK, append([]any{}, all[from:to]...))
+}
+
+// window is the part of a list that is asked for, of usual entries where nothing is said; it links to the next.
+func (c call) window(length, usual int) (from, to int) {
+	size, n := min(usual, c.perPage), 1
 	if v, err := strconv.Atoi(c.r.URL.Query().Get("per_page")); err == nil {
 		size = min(v, c.perPage)
 	}
 	if v, err := strconv.Atoi(c.r.URL.Query().Get("page")); err == nil {
 		n = max(v, 1)
 	}
-	from, to := min((n-1)*size, len(all)), min(n*size, len(all))
-	if to < len(all) {
+	from, to = min((n-1)*size, length), min(n*size, length)
+	if to < length {
 		q := c.r.URL.Query()
 		q.Set("page", strconv.Itoa(n+1))
 		c.w.Header().Set("Link", fmt.Sprintf(`<%s%s?%s>; rel="next"`, c.URL, c.r.URL.Path, q.Encode()))
 	}
-	c.json(http.StatusOK, append([]any{}, all[from:to]...))
+	return from, to
 }
 
 func (c call) number() int {
@@ -97,26 +110,8 @@ func (c call) find() *Pull {
 	return nil
 }
 
-func person(login, kind string) any {
-	if login == "" {
-		return nil
-	}
-	return map[string]any{"login": login, "type": kind, "id": 1}
-}
-
 func (c call) repository() {
-	c.json(http.StatusOK, map[string]any{"full_name": c.name, "default_branch": "main"})
-}
-
-// simple is a pull request as it stands in lists.
-func (c call) simple(p *Pull) map[string]any {
-	repo := map[string]any{"full_name": c.name}
-	out := map[string]any{"number": p.Number, "state": "open", "user": person(p.Author, "User"), "html_url": fmt.Sprintf("https://github.com/%s/pull/%d", c.name, p.Number),
-		"head": map[string]any{"ref": p.Branch, "sha": p.Head, "repo": repo}, "base": map[string]any{"ref": p.Into, "repo": repo}, "merged_at": nil, "merge_commit_sha": nil}
-	if p.Merge != "" {
-		out["state"], out["merged_at"], out["merge_commit_sha"] = "closed", p.merged.Format(time.RFC3339), p.Merge
-	}
-	return out
+	c.json(http.StatusOK, repo(c.name))
 }
 
 func (c call) pullsOfCommit() {
@@ -138,9 +133,8 @@ func (c call) pullsOfCommit() {
 
 func (c call) pull() {
 	if p := c.find(); p != nil {
-		full := c.simple(p)
-		full["merged"] = p.Merge != ""
-		c.json(http.StatusOK, full)
+		c.json(http.StatusOK, with(c.simple(p), object{"merged": p.Merge != "", "merged_by": nil, "mergeable": nil, "mergeable_state": "unknown", "maintainer_can_modify": false, "comments": 0,
+			"review_comments": 0, "commits": 1, "additions": 1, "deletions": 0, "changed_files": 1}))
 	}
 }
 
@@ -151,22 +145,24 @@ func (c call) reviews() {
 	}
 	out := []any{}
 	for _, r := range p.Reviews {
-		out = append(out, map[string]any{"id": r.ID, "user": person(r.Login, r.Type), "state": r.State, "commit_id": r.Commit, "submitted_at": r.At.Format(time.RFC3339), "body": ""})
+		link := object{"href": c.page1(p.Number)}
+		out = append(out, object{"id": r.ID, "node_id": "PRR_1", "user": person(r.Login, r.Type), "state": r.State, "commit_id": r.Commit, "submitted_at": r.At.Format(time.RFC3339), "body": "",
+			"html_url": c.page1(p.Number), "pull_request_url": c.page1(p.Number), "_links": object{"html": link, "pull_request": link}, "author_association": "MEMBER"})
 	}
 	c.page(out)
 }
 
 func (c call) commit() {
-	out, err := c.tryGit("rev-parse", c.values["sha"]+"^@")
-	if err != nil {
+	sha := c.values["sha"]
+	if _, err := c.tryGit("cat-file", "-e", sha+"^{commit}"); err != nil {
 		refuse(c.w, http.StatusNotFound, "Not Found")
 		return
 	}
-	parents := []any{}
-	for _, p := range strings.Fields(out) {
-		parents = append(parents, map[string]any{"sha": p})
-	}
-	c.json(http.StatusOK, map[string]any{"sha": c.values["sha"], "parents": parents})
+	u := "https://api.github.com/repos/" + c.name + "/git/commits/" + sha
+	by := object{"name": "a", "email": "a@example.com", "date": began}
+	c.json(http.StatusOK, object{"sha": sha, "node_id": "C_1", "url": u, "html_url": u, "author": by, "committer": by, "message": "change", "parents": c.parents(sha),
+		"tree":         object{"sha": c.treeOf(sha), "url": u + "/tree"},
+		"verification": object{"verified": false, "reason": "unsigned", "signature": nil, "payload": nil, "verified_at": nil}})
 }
 
 func (c call) compare() {
@@ -176,7 +172,52 @@ func (c call) compare() {
 		refuse(c.w, http.StatusNotFound, "Not Found")
 		return
 	}
-	c.json(http.StatusOK, map[string]any{"merge_base_commit": map[string]any{"sha": fork}, "commits": []any{}, "files": []any{}})
+	list, _ := c.tryGit("rev-list", "--reverse", base+".."+head)
+	shas := strings.Fields(list)
+	from, to := c.window(len(shas), 250)
+	commits := []any{}
+	for _, sha := range shas[from:to] {
+		commits = append(commits, c.commitShape(sha))
+	}
+	u := "https://api.github.com/repos/" + c.name + "/compare/" + c.values["range"]
+	c.json(http.StatusOK, urls(object{"url": u, "status": "ahead", "ahead_by": len(shas), "behind_by": 0, "total_commits": len(shas), "commits": commits, "files": []any{},
+		"base_commit": c.commitShape(base), "merge_base_commit": c.commitShape(fork)}, u, "html_url permalink_url diff_url patch_url"))
+}
+
+func (c call) files() {
+	p := c.find()
+	if p == nil {
+		return
+	}
+	from := p.from
+	if p.Merge == "" {
+		from = c.Git("merge-base", p.Into, p.Head)
+	}
+	out := []any{}
+	for line := range strings.Lines(c.Git("diff", "--name-status", "-M", from, p.Head)) {
+		f := strings.Split(strings.TrimSpace(line), "\t")
+		status := map[byte]string{'A': "added", 'M': "modified", 'D': "removed", 'R': "renamed"}[f[0][0]]
+		u := "https://github.com/" + c.name + "/blob/" + p.Head + "/" + f[len(f)-1]
+		o := object{"sha": p.Head, "filename": f[len(f)-1], "status": status, "additions": 1, "deletions": 0, "changes": 1, "blob_url": u, "raw_url": u, "contents_url": u}
+		if status == "renamed" {
+			o["previous_filename"] = f[1]
+		}
+		out = append(out, o)
+	}
+	c.page(out)
+}
+
+func (c call) listPulls() {
+	q := c.r.URL.Query()
+	out := []any{}
+	for _, p := range c.pulls {
+		owner, _, _ := strings.Cut(p.repository(c.name), "/")
+		open := p.Merge == ""
+		if h := q.Get("head"); (h == "" || !strings.Contains(h, ":") || h == owner+":"+p.Branch) && (q.Get("state") == "all" || open == (q.Get("state") != "closed")) {
+			out = append(out, c.simple(p))
+		}
+	}
+	c.page(out)
 }
 
 func (c call) contents() {
@@ -194,7 +235,8 @@ func (c call) role() {
 	if role == "" {
 		role = "none"
 	}
-	c.json(http.StatusOK, map[string]any{"permission": role, "role_name": role, "user": person(c.values["login"], "User")})
+	user := with(person(c.values["login"], "User").(object), object{"role_name": role})
+	c.json(http.StatusOK, object{"permission": role, "role_name": role, "user": user})
 }
 
 func (c call) branchRules() { c.page(c.rules) }
@@ -230,7 +272,7 @@ func (c call) user() {
 		refuse(c.w, http.StatusForbidden, "Resource not accessible by integration")
 		return
 	}
-	c.json(http.StatusOK, person(login, "User"))
+	c.json(http.StatusOK, fullPerson(login))
 }
 
 func (c call) app() {
@@ -238,133 +280,14 @@ func (c call) app() {
 		refuse(c.w, http.StatusUnauthorized, "A JSON web token could not be decoded")
 		return
 	}
-	c.json(http.StatusOK, map[string]any{"slug": "assay-app"})
+	c.json(http.StatusOK, object{"id": 7, "slug": "assay-app", "node_id": "A_1", "owner": person("acme", "Organization"), "name": "Assay", "description": nil, "external_url": "https://example.com",
+		"html_url": "https://github.com/apps/assay-app", "created_at": began, "updated_at": began, "permissions": object{}, "events": []any{}})
 }
 
 func (c call) body(into any) bool {
-	if err := json.NewDecoder(http.MaxBytesReader(c.w, c.r.Body, 1<<20)).Decode(into); err != nil {
+	if err := json.NewDecoder(c.r.Body).Decode(into); err != nil {
 		refuse(c.w, http.StatusBadRequest, "Problems parsing JSON")
 		return false
 	}
 	return true
-}
-
-func shown(c *Comment) map[string]any {
-	kind := "User"
-	if strings.HasSuffix(c.Author, "[bot]") {
-		kind = "Bot"
-	}
-	return map[string]any{"id": c.ID, "body": c.Body, "html_url": fmt.Sprintf("https://github.com/acme/catalog/pull/%d#issuecomment-%d", c.Number, c.ID), "user": person(c.Author, kind)}
-}
-
-func (c call) listComments() {
-	out := []any{}
-	for _, x := range c.comments {
-		if x.Number == c.number() {
-			out = append(out, shown(x))
-		}
-	}
-	c.page(out)
-}
-
-// maxBody is the length of a comment that GitHub takes.
-const maxBody = 65536
-
-type written struct{ Title, Body, State *string }
-
-func (c call) text(w written) bool {
-	if w.Body != nil && len([]rune(*w.Body)) > maxBody {
-		refuse(c.w, http.StatusUnprocessableEntity, "Validation Failed: body is too long (maximum is 65536 characters)")
-		return false
-	}
-	return true
-}
-
-func (c call) createComment() {
-	var in written
-	if !c.body(&in) || !c.text(in) || in.Body == nil {
-		return
-	}
-	c.Server.nextID++
-	x := &Comment{ID: c.nextID, Number: c.number(), Author: c.author(), Body: *in.Body}
-	c.Server.comments = append(c.comments, x)
-	c.json(http.StatusCreated, shown(x))
-}
-
-func (c call) editComment() {
-	var in written
-	i := slices.IndexFunc(c.comments, func(x *Comment) bool { return strconv.FormatInt(x.ID, 10) == c.values["id"] })
-	if i < 0 {
-		refuse(c.w, http.StatusNotFound, "Not Found")
-		return
-	}
-	if !c.body(&in) || !c.text(in) || in.Body == nil {
-		return
-	}
-	x := c.comments[i]
-	x.Body = *in.Body
-	x.Edits++
-	c.json(http.StatusOK, shown(x))
-}
-
-func issueShown(x *Issue) map[string]any {
-	return map[string]any{"number": x.Number, "title": x.Title, "body": x.Body, "state": x.State, "user": person(x.Author, "Bot")}
-}
-
-func (c call) listIssues() {
-	state := c.r.URL.Query().Get("state")
-	out := []any{}
-	for _, x := range c.issues {
-		if state == "all" || x.State == state || state == "" && x.State == "open" {
-			out = append(out, issueShown(x))
-		}
-	}
-	c.page(out)
-}
-
-func (c call) createIssue() {
-	var in written
-	if !c.body(&in) || !c.text(in) || in.Title == nil || in.Body == nil {
-		return
-	}
-	c.Server.nextID++
-	x := &Issue{Number: int(c.nextID), Author: c.author(), Title: *in.Title, Body: *in.Body, State: "open"}
-	c.Server.issues = append(c.issues, x)
-	c.json(http.StatusCreated, issueShown(x))
-}
-
-func (c call) editIssue() {
-	var in written
-	i := slices.IndexFunc(c.issues, func(x *Issue) bool { return x.Number == c.number() })
-	if i < 0 {
-		refuse(c.w, http.StatusNotFound, "Not Found")
-		return
-	}
-	if !c.body(&in) || !c.text(in) {
-		return
-	}
-	x := c.issues[i]
-	for to, v := range map[*string]*string{&x.Title: in.Title, &x.Body: in.Body, &x.State: in.State} {
-		if v != nil {
-			*to = *v
-		}
-	}
-	c.json(http.StatusOK, issueShown(x))
-}
-
-func (c call) createCheck() {
-	in := map[string]any{}
-	if !c.body(&in) {
-		return
-	}
-	if out, ok := in["output"].(map[string]any); ok {
-		if list, ok := out["annotations"].([]any); ok && len(list) > 50 {
-			refuse(c.w, http.StatusUnprocessableEntity, "Invalid request: no more than 50 annotations are allowed per request")
-			return
-		}
-	}
-	c.Server.nextID++
-	in["id"] = c.nextID
-	c.Server.checks = append(c.checks, in)
-	c.json(http.StatusCreated, in)
 }

@@ -16,9 +16,10 @@ import (
 type Repository struct {
 	Dir string // a working tree; main is checked out between the methods
 
-	t     testing.TB
-	name  string // "owner/name"
-	pulls []*Pull
+	t      testing.TB
+	name   string // "owner/name"
+	pulls  []*Pull
+	queued []*Pull // as they will be once their group has landed
 }
 
 // A Pull is a pull request.
@@ -28,10 +29,12 @@ type Pull struct {
 	Branch  string // its own
 	Into    string // the one that it shall be merged into
 	Head    string
+	Fork    string // whose fork it comes from; empty: from the repository itself
 	Merge   string // the commit that merged it; empty while it is open
 	Reviews []Review
 
 	commits []string // those on its branch, and those that the merge made
+	from    string   // where its branch and the one that it was merged into parted
 	merged  time.Time
 }
 
@@ -113,6 +116,23 @@ func (r *Repository) ProposeInto(branch, author string, files map[string]string)
 	return p
 }
 
+// ProposeFrom opens a pull request into main whose branch lies in somebody's fork.
+func (r *Repository) ProposeFrom(owner, author string, files map[string]string) *Pull {
+	r.t.Helper()
+	p := r.Propose(author, files)
+	p.Fork = owner
+	return p
+}
+
+// repository is the full name of the one that a pull request's branch lies in.
+func (p *Pull) repository(own string) string {
+	if p.Fork == "" {
+		return own
+	}
+	_, name, _ := strings.Cut(own, "/")
+	return p.Fork + "/" + name
+}
+
 // Amend pushes one more commit to a pull request. Approvals stay, and are stale.
 func (r *Repository) Amend(p *Pull, files map[string]string) {
 	r.t.Helper()
@@ -145,7 +165,40 @@ func (r *Repository) Dismiss(p *Pull, login string) {
 // Merge merges a pull request: by "merge", "squash" or "rebase". Nobody asks whether it may be.
 func (r *Repository) Merge(p *Pull, how string) string {
 	r.t.Helper()
-	r.Git("checkout", "-q", p.Into)
+	r.merge(p, p.Into, how)
+	return p.Merge
+}
+
+// Group makes the merge group of a queue, as GitHub does: a branch on which pull requests are merged one after the other. It returns the branch.
+func (r *Repository) Group(how string, pulls ...*Pull) string {
+	r.t.Helper()
+	branch := fmt.Sprintf("gh-readonly-queue/main/pr-%d-%s", pulls[0].Number, r.Git("rev-parse", "main"))
+	r.Git("branch", branch, "main")
+	for _, p := range pulls {
+		open := *p
+		r.merge(&open, branch, how)
+		r.queued = append(r.queued, &open)
+	}
+	return branch
+}
+
+// Land moves main to a merge group, with one push: its pull requests are merged now. It returns the commits before and after.
+func (r *Repository) Land(group string) (before, after string) {
+	r.t.Helper()
+	before = r.Git("rev-parse", "main")
+	r.Git("merge", "-q", "--ff-only", group)
+	r.Git("branch", "-q", "-D", group)
+	for _, q := range r.queued {
+		*r.pulls[q.Number-1] = *q
+	}
+	r.queued = nil
+	return before, r.Git("rev-parse", "main")
+}
+
+func (r *Repository) merge(p *Pull, into, how string) {
+	r.t.Helper()
+	p.from = r.Git("merge-base", into, p.Branch)
+	r.Git("checkout", "-q", into)
 	before := r.Git("rev-parse", "HEAD")
 	switch how {
 	case "merge":
@@ -156,9 +209,9 @@ func (r *Repository) Merge(p *Pull, how string) string {
 		p.commits = nil // they are nowhere in the branch
 	case "rebase":
 		r.Git("checkout", "-q", "--detach", p.Branch)
-		r.Git("rebase", "-q", "--force-rebase", "--onto", p.Into, r.Git("merge-base", p.Into, p.Branch))
+		r.Git("rebase", "-q", "--force-rebase", "--onto", into, p.from)
 		rebased := r.Git("rev-parse", "HEAD")
-		r.Git("checkout", "-q", p.Into)
+		r.Git("checkout", "-q", into)
 		r.Git("merge", "-q", "--ff-only", rebased)
 		p.commits = nil
 	default:
@@ -166,7 +219,6 @@ func (r *Repository) Merge(p *Pull, how string) string {
 	}
 	r.Merged(p, r.Git("rev-list", "--first-parent", before+"..HEAD"))
 	r.Git("checkout", "-q", "main")
-	return p.Merge
 }
 
 // Merged notes that commits, one a line and the newest first, merged a pull request, as GitHub does of its own when somebody pushes them.
@@ -184,7 +236,7 @@ func (r *Repository) of(commit string) []*Pull {
 		case !slices.Contains(p.commits, commit):
 		case p.Merge != "":
 			merged = append(merged, p)
-		default:
+		case p.Fork == "": // a fork's commits are not found
 			open = append(open, p)
 		}
 	}

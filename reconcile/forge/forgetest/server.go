@@ -1,8 +1,11 @@
 package forgetest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -19,6 +22,8 @@ type Permissions map[string]string
 func Reader() Permissions {
 	return Permissions{"metadata": "read", "contents": "read", "pull_requests": "read"}
 }
+
+const maxRequest = 16 << 20
 
 // A Limit is an answer that is given instead of the real one.
 type Limit struct {
@@ -41,7 +46,10 @@ type Server struct {
 	rules    []any
 	comments []*Comment
 	issues   []*Issue
-	checks   []map[string]any
+	labelled map[int][]string // by the number of an issue or a pull request
+	checks   []*Check
+	analyses []Analysis
+	when     []event
 	apps     map[string]app
 	moved    string // where all requests are redirected to
 	lag      int
@@ -53,7 +61,7 @@ type Server struct {
 // New starts a server for a repository such as "acme/catalog", which is empty but for one commit.
 func New(t testing.TB, repository string) *Server {
 	t.Helper()
-	s := &Server{Repository: newRepository(t, repository), tokens: map[string]Permissions{}, teams: map[string][]string{}, roles: map[string]string{}, apps: map[string]app{}, nextID: 1000, perPage: 100}
+	s := &Server{Repository: newRepository(t, repository), tokens: map[string]Permissions{}, teams: map[string][]string{}, roles: map[string]string{}, apps: map[string]app{}, labelled: map[int][]string{}, nextID: 1000, perPage: 100}
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
 	s.URL = h.URL
@@ -97,49 +105,47 @@ func (s *Server) Requests() []string {
 	return append([]string{}, s.requests...)
 }
 
-// A Comment is one of an issue or of a pull request.
-type Comment struct {
-	ID     int64
-	Number int
-	Author string
-	Body   string
-	Edits  int
+// An event is what happens once a request was answered.
+type event struct {
+	request string
+	do      func()
 }
 
-// An Issue is one that is no pull request.
-type Issue struct {
-	Number int
-	Author string
-	Title  string
-	Body   string
-	State  string
+// After does something once, when the next request such as "POST /repos/acme/catalog/issues/1/comments" was done, and before its answer is sent. It may call
+// the server's methods.
+func (s *Server) After(request string, do func()) {
+	s.locked(func() { s.when = append(s.when, event{request, do}) })
 }
 
-// Comments returns the comments of an issue or a pull request.
-func (s *Server) Comments(number int) []Comment {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []Comment
-	for _, c := range s.comments {
-		if c.Number == number {
-			out = append(out, *c)
+// happened returns what is to be done after a request.
+func (s *Server) happened(request string) func() {
+	for i, e := range s.when {
+		if e.request == request {
+			s.when = append(s.when[:i:i], s.when[i+1:]...)
+			return e.do
 		}
 	}
-	return out
-}
-
-// Say adds a comment of a person.
-func (s *Server) Say(number int, author, body string) {
-	s.locked(func() {
-		s.nextID++
-		s.comments = append(s.comments, &Comment{ID: s.nextID, Number: number, Author: author, Body: body})
-	})
+	return nil
 }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	var rec *httptest.ResponseRecorder
+	var then func()
+	s.locked(func() {
+		rec = httptest.NewRecorder()
+		s.handle(rec, r)
+		then = s.happened(r.Method + " " + r.URL.Path)
+	})
+	if then != nil {
+		then()
+	}
+	maps.Copy(w.Header(), rec.Header())
+	w.WriteHeader(rec.Code)
+	_, _ = w.Write(rec.Body.Bytes())
+}
+
+func (s *Server) handle(w *httptest.ResponseRecorder, r *http.Request) {
 	s.requests = append(s.requests, r.Method+" "+r.URL.Path)
 	if s.moved != "" {
 		http.Redirect(w, r, s.moved+r.URL.Path, http.StatusMovedPermanently)
@@ -160,7 +166,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10))
 	for _, e := range endpoints {
 		if values, ok := match(e.path, s.name, r); ok && e.method == r.Method {
+			sent, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
+			if err != nil {
+				refuse(w, http.StatusBadRequest, "Problems reading the request")
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(sent))
 			s.serve(w, r, e, values)
+			described(s.t, e, sent, w)
 			return
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/google/go-github/v60/github"
@@ -22,13 +23,10 @@ const needComment = "issues=write or pull_requests=write, which the token of a w
 // workflowBot is who GITHUB_TOKEN is. The API doesn't tell.
 const workflowBot = "github-actions[bot]"
 
-// Comment keeps one comment of ours on a pull request up to date, and returns its URL. One that says the same already is not written. Run again after a crash it
-// finds what it wrote. Concurrent calls for one pull request may write two comments, of which the older is kept up to date from then on.
-func (c *Client) Comment(ctx context.Context, number int, body string) (string, error) {
-	body = marker + "\n" + body
-	if n := len([]rune(body)); n > MaxComment+len(marker)+1 {
-		return "", fmt.Errorf("comment on #%d: it has %d characters, more than %d; shorten it", number, n, MaxComment)
-	}
+// Comment keeps one comment of ours on a pull request up to date, and returns its URL. It is given by render, which gets what the comment says now, "" if there
+// is none. One that says the same already is not written. Run again after a crash it finds what it wrote. Concurrent calls for one pull request may write two
+// comments, of which the older is kept up to date from then on.
+func (c *Client) Comment(ctx context.Context, number int, render func(before string) (string, error)) (string, error) {
 	self, err := c.login(ctx)
 	if err != nil {
 		return "", err
@@ -39,25 +37,43 @@ func (c *Client) Comment(ctx context.Context, number int, body string) (string, 
 	if err != nil {
 		return "", failed(fmt.Sprintf("list the comments on #%d", number), needComment, err)
 	}
+	i := slices.IndexFunc(all, func(x *github.IssueComment) bool {
+		return strings.EqualFold(x.GetUser().GetLogin(), self) && strings.HasPrefix(x.GetBody(), marker)
+	})
+	before := ""
+	if i >= 0 {
+		before = strings.TrimPrefix(all[i].GetBody(), marker)
+	}
+	body, err := render(strings.TrimSpace(before))
+	if err != nil {
+		return "", err
+	}
+	if n := len([]rune(body)); n > MaxComment {
+		return "", fmt.Errorf("comment on #%d: it has %d characters, more than %d; shorten it", number, n, MaxComment)
+	}
+	body = marker + "\n" + body
 	what := fmt.Sprintf("comment on #%d", number)
-	for _, x := range all {
-		if !strings.EqualFold(x.GetUser().GetLogin(), self) || !strings.HasPrefix(x.GetBody(), marker) {
-			continue
-		}
-		if strings.TrimSpace(x.GetBody()) == strings.TrimSpace(body) {
-			return x.GetHTMLURL(), nil
-		}
-		edited, _, err := c.api.Issues.EditComment(ctx, c.owner, c.name, x.GetID(), &github.IssueComment{Body: &body})
+	if i < 0 {
+		made, _, err := c.api.Issues.CreateComment(ctx, c.owner, c.name, number, &github.IssueComment{Body: &body})
 		if err != nil {
 			return "", failed(what, needComment, err)
 		}
-		return edited.GetHTMLURL(), nil
+		return made.GetHTMLURL(), nil
 	}
-	made, _, err := c.api.Issues.CreateComment(ctx, c.owner, c.name, number, &github.IssueComment{Body: &body})
+	if same(all[i].GetBody(), body) {
+		return all[i].GetHTMLURL(), nil
+	}
+	edited, _, err := c.api.Issues.EditComment(ctx, c.owner, c.name, all[i].GetID(), &github.IssueComment{Body: &body})
 	if err != nil {
 		return "", failed(what, needComment, err)
 	}
-	return made.GetHTMLURL(), nil
+	return edited.GetHTMLURL(), nil
+}
+
+// same compares texts as GitHub keeps them: without what stands around them, and maybe with other ends of lines.
+func same(a, b string) bool {
+	plain := func(s string) string { return strings.TrimSpace(strings.ReplaceAll(s, "\r\n", "\n")) }
+	return plain(a) == plain(b)
 }
 
 // login is who the client is: an app's bot, the person of a token, or else the bot of workflows, whose token may not ask.

@@ -23,6 +23,7 @@ func TestComment(t *testing.T) {
 	for author, o := range map[string]Options{"github-actions[bot]": {Token: "workflow"}, "ann": {Token: "person-ann"}, "assay-app[bot]": {App: &App{ID: 7, Key: text}}} {
 		s := forgetest.New(t, "acme/catalog")
 		s.PageSize(2)
+		s.Propose("dev", map[string]string{"a": "b"})
 		s.Token("workflow", may)
 		s.Token("person-ann", may)
 		s.Install(7, &key.PublicKey, may)
@@ -35,7 +36,7 @@ func TestComment(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, body := range []string{"one", "one", "two", "two"} {
-			if url, err := c.Comment(t.Context(), 1, body); err != nil || !strings.Contains(url, "#issuecomment-") {
+			if url, err := c.Comment(t.Context(), 1, func(string) (string, error) { return body, nil }); err != nil || !strings.Contains(url, "#issuecomment-") {
 				t.Fatalf("%s: %q, %v", author, url, err)
 			}
 		}
@@ -48,15 +49,16 @@ func TestComment(t *testing.T) {
 
 func TestAForkMayNotComment(t *testing.T) {
 	s := forgetest.New(t, "acme/catalog")
+	s.Propose("dev", map[string]string{"a": "b"})
 	s.Token("fork", forgetest.Permissions{"issues": "read", "metadata": "read"})
 	c, err := New(Options{API: s.URL, Repository: "acme/catalog", Token: "fork"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Comment(t.Context(), 1, "x"); !denied(err) || !strings.Contains(err.Error(), "issues=write") {
+	if _, err := c.Comment(t.Context(), 1, func(string) (string, error) { return "x", nil }); !denied(err) || !strings.Contains(err.Error(), "issues=write") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := c.Comment(t.Context(), 1, strings.Repeat("x", MaxComment+1)); err == nil || !strings.Contains(err.Error(), "shorten") {
+	if _, err := c.Comment(t.Context(), 1, func(string) (string, error) { return strings.Repeat("x", MaxComment+1), nil }); err == nil || !strings.Contains(err.Error(), "shorten") {
 		t.Errorf("error %v", err)
 	}
 }

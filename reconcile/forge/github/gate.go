@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/go-github/v60/github"
@@ -56,12 +55,6 @@ type Gate struct {
 // NewGate makes a gate. It sends nothing.
 func NewGate(c *Client, o GateOptions) *Gate { return &Gate{Client: c, o: o} }
 
-// pauses are how long to wait for the pull request of a commit: just after a merge GitHub may not know it yet. For a commit that is older than
-// justMerged nobody waits.
-var pauses = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
-
-const justMerged = 15 * time.Minute
-
 // maxCandidates bounds the pull requests of one commit that are looked at.
 const maxCandidates = 10
 
@@ -100,7 +93,7 @@ func (g *Gate) review(ctx context.Context, e reconcile.Entry, in Introduction) (
 	if in.Open {
 		return g.open(ctx, in.Commit, branch)
 	}
-	all, err := g.pulls.get(in.Commit, func() ([]*github.PullRequest, error) { return g.awaitPulls(ctx, in, branch) })
+	all, err := g.pulls.get(in.Commit, func() ([]*github.PullRequest, error) { return g.awaitPulls(ctx, in.Commit, in.When, branch) })
 	if err != nil {
 		return reconcile.Review{}, err
 	}
@@ -145,11 +138,6 @@ func withoutRequest(commit, branch string, all []*github.PullRequest) string {
 		}
 	}
 	return fmt.Sprintf("the commit %.12s came to %s without a pull request; revert it, and propose the change", commit, clean(branch, 100))
-}
-
-// mergedInto tells whether a pull request was merged into the catalog's own branch.
-func (g *Gate) mergedInto(p *github.PullRequest, branch string) bool {
-	return p.MergedAt != nil && p.GetBase().GetRef() == branch && strings.EqualFold(p.GetBase().GetRepo().GetFullName(), g.Repository())
 }
 
 // open is the review of a pull request that is being planned: whatever it has so far, it is decided when it is merged.

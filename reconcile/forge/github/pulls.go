@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-github/v60/github"
 
@@ -67,9 +68,9 @@ func (g *Gate) defaultBranch(ctx context.Context) (string, error) {
 }
 
 // pullsOf lists the pull requests that a commit belongs to.
-func (g *Gate) pullsOf(ctx context.Context, commit string) ([]*github.PullRequest, error) {
+func (c *Client) pullsOf(ctx context.Context, commit string) ([]*github.PullRequest, error) {
 	all, err := pages(func(o *github.ListOptions) ([]*github.PullRequest, *github.Response, error) {
-		return g.api.PullRequests.ListPullRequestsWithCommit(ctx, g.owner, g.name, commit, o)
+		return c.api.PullRequests.ListPullRequestsWithCommit(ctx, c.owner, c.name, commit, o)
 	})
 	if err != nil {
 		return nil, failed(fmt.Sprintf("list the pull requests of the commit %.12s", commit), needPulls, err)
@@ -77,15 +78,26 @@ func (g *Gate) pullsOf(ctx context.Context, commit string) ([]*github.PullReques
 	return all, nil
 }
 
-// awaitPulls lists them until a merged one is among them, or for some seconds.
-func (g *Gate) awaitPulls(ctx context.Context, in Introduction, branch string) ([]*github.PullRequest, error) {
-	waits := in.When.IsZero() || g.clock.Now().Sub(in.When) < justMerged
+// pauses are how long to wait for the pull request of a commit: just after a merge GitHub may not know it yet. For a commit that is older than
+// justMerged nobody waits.
+var pauses = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
+
+const justMerged = 15 * time.Minute
+
+// mergedInto tells whether a pull request was merged into the catalog's own branch.
+func (c *Client) mergedInto(p *github.PullRequest, branch string) bool {
+	return p.MergedAt != nil && p.GetBase().GetRef() == branch && strings.EqualFold(p.GetBase().GetRepo().GetFullName(), c.Repository())
+}
+
+// awaitPulls lists them until a merged one is among them, or for some seconds if the commit is new, or of unknown age.
+func (c *Client) awaitPulls(ctx context.Context, commit string, when time.Time, branch string) ([]*github.PullRequest, error) {
+	waits := when.IsZero() || c.clock.Now().Sub(when) < justMerged
 	for i := 0; ; i++ {
-		all, err := g.pullsOf(ctx, in.Commit)
-		if err != nil || !waits || i == len(pauses) || slices.ContainsFunc(all, func(p *github.PullRequest) bool { return g.mergedInto(p, branch) }) {
+		all, err := c.pullsOf(ctx, commit)
+		if err != nil || !waits || i == len(pauses) || slices.ContainsFunc(all, func(p *github.PullRequest) bool { return c.mergedInto(p, branch) }) {
 			return all, err
 		}
-		if err := g.clock.Sleep(ctx, pauses[i]); err != nil {
+		if err := c.clock.Sleep(ctx, pauses[i]); err != nil {
 			return nil, err
 		}
 	}
