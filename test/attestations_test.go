@@ -89,14 +89,14 @@ func TestCosignVerifiesEachAttestation(t *testing.T) {
 					return p.command(cosign, slices.Concat([]string{verb}, c.way, args)...)
 				}
 				for i, d := range s.digests {
-					name, types := s.us.Host+"/approved/app@"+d, aboutPlatform
+					name, attested := s.us.Host+"/approved/app@"+d, aboutPlatform
 					if i == 0 {
-						types = aboutIndex
+						attested = aboutIndex
 					}
 					if out, err := ask("verify", "--key=cosign.pub", name); err != nil {
 						t.Errorf("cosign %s: the signature of %s: %v\n%s", version, d, err, out)
 					}
-					for predicate, says := range types {
+					for predicate, says := range attested {
 						out, err := ask("verify-attestation", "--type="+predicate, "--key=cosign.pub", name)
 						if !c.attested {
 							if err == nil {

@@ -4,9 +4,11 @@ package signing
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,10 +19,14 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/assay-oci/assay/reconcile"
 	"github.com/assay-oci/assay/reconcile/registry"
 	"github.com/assay-oci/assay/reconcile/registry/registrytest"
+	"github.com/assay-oci/assay/reconcile/scan/scantest"
+	"github.com/assay-oci/assay/reconcile/sign"
 )
 
 const sha256Hash = crypto.SHA256
@@ -33,14 +39,20 @@ type world struct {
 	*instance
 	source, eu *registrytest.Server
 	digests    []string // the index first, then each platform's manifest
+	maker      string   // the public key of who signed the image where it comes from
 }
+
+// What is attested of the index, and of each platform.
+var (
+	aboutIndex    = []string{reconcile.VerdictPredicate, reconcile.ApprovalPredicate, reconcile.UpstreamPredicate}
+	aboutPlatform = []string{reconcile.VulnerabilityPredicate, reconcile.InventoryPredicate, reconcile.BillPredicate}
+)
 
 // publish signs an image: the whole program, with the catalog in Git.
 func publish(t *testing.T) *world {
 	t.Helper()
 	w := &world{instance: start(t), source: registrytest.New(t, registrytest.Distribution), eu: registrytest.New(t, registrytest.Distribution)}
-	layers := []v1.Layer{registrytest.Layer(1, 20_000)}
-	one := w.source.Push("web", registrytest.Index(true, layers, registrytest.Layer(2, 3_000), registrytest.Layer(3, 3_000)), "1.0")
+	one := w.push("1.0", 2)
 	tree, err := registry.NewReader(registry.Options{}).Tree(t.Context(), one)
 	if err != nil {
 		t.Fatal(err)
@@ -52,11 +64,47 @@ func publish(t *testing.T) *world {
 	if err := os.Mkdir(filepath.Join(w.dir, "catalog"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	w.must(tool(t, "assay"), "db", "update", "--cache", filepath.Join(w.dir, "cache"), scantest.OSV(t))
+	w.makerSigns(one)
 	w.write("catalog/trusted_root.json", w.trustedRoot())
 	w.write("catalog/signing_config.json", w.signingConfig())
 	w.catalog(who)
 	w.write("token", []byte(w.token(who)))
 	return w
+}
+
+// push writes an image of two platforms to its source, with a system that the built-in scanner knows.
+func (w *world) push(tag string, seed uint64) reconcile.Image {
+	w.t.Helper()
+	system := scantest.Tar(w.t, append(scantest.Debian12(), scantest.Dpkg(scantest.Deb{Name: "base-files", Version: "12.4+deb12u12"}))...)
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(system)), nil }, tarball.WithMediaType(types.OCILayer))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.source.Push("web", registrytest.Index(true, []v1.Layer{layer}, registrytest.Layer(seed, 3_000), registrytest.Layer(seed+1, 3_000)), tag)
+}
+
+// makerSigns has the maker of an image sign it, with a key, where it comes from.
+func (w *world) makerSigns(image reconcile.Image) {
+	w.t.Helper()
+	if w.maker == "" {
+		if _, _, err := sign.GenerateKeyPair(w.dir, []byte("secret")); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	maker, err := sign.New(w.t.Context(), sign.Options{Name: "maker", Key: filepath.Join(w.dir, "cosign.key"),
+		Password: func(context.Context) ([]byte, error) { return []byte("secret"), nil }})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r, err := maker.Sign(w.t.Context(), reconcile.Statement{Format: reconcile.Bundle, Subject: image.Digest, Identity: image.Repo, Time: time.Now()})
+	if err == nil {
+		err = registry.NewWriter(registry.NewReader(registry.Options{})).Place(w.t.Context(), r, image.Repo)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.maker = string(maker.PublicKey().PEM())
 }
 
 // catalog commits a catalog whose signer is somebody.
@@ -65,10 +113,11 @@ func (w *world) catalog(subject string) {
 	w.write("catalog/catalog.hcl", []byte(lines(
 		`scope "acme" {`, `  level = "organization"`, `}`,
 		`registry "eu" {`, fmt.Sprintf(`  address  = "%s/approved"`, w.eu.Host), `  identity = "images.example.com/approved"`, `}`,
+		`scanner "builtin" {`, `  max_age = "36500d"`, `}`,
 		`scanner "other" {`, fmt.Sprintf(`  command = ["sh", "-c", %q]`, "echo '"+scan+"'"), `}`,
 		`signer "ci" {`, `  keyless {`, fmt.Sprintf(`    issuer         = %q`, w.issuer), fmt.Sprintf(`    subject        = %q`, subject),
 		`    trusted_root   = "trusted_root.json"`, `    signing_config = "signing_config.json"`, `  }`, `}`,
-		`policy "baseline" {`, `  rule "scanners" {`, `    minimum = 1`, `  }`, `  rule "sources" {`, fmt.Sprintf(`    allow = ["%s/**"]`, w.source.Host), `  }`, `}`,
+		`policy "baseline" {`, `  rule "scanners" {`, `    minimum = 2`, `  }`, `  rule "signature" {`, `    key = <<EOT`, w.maker+"EOT", `  }`, `  rule "sources" {`, fmt.Sprintf(`    allow = ["%s/**"]`, w.source.Host), `  }`, `}`,
 		`image "web" {`, fmt.Sprintf(`  source = "%s/web"`, w.source.Host), `  version "1.0" {`, fmt.Sprintf(`    digest = %q`, w.digests[0]), `  }`, `}`)))
 	w.must("git", "init", "-q", "-b", "main", "catalog")
 	w.must("git", "-C", "catalog", "add", "-A")
@@ -135,10 +184,20 @@ func (w *world) judged(t *testing.T) {
 					t.Errorf("%s: %v\n%s", name, err, out)
 				}
 			}
-			for _, name := range w.names()[1:] {
-				out, err := verify(slices.Concat([]string{"verify-attestation", "--type=vuln"}, as(who, w.issuer), []string{name})...)
-				if err != nil || !strings.Contains(out, "payload") {
-					t.Errorf("attestation of %s: %v\n%s", name, err, out)
+			for i, name := range w.names() {
+				attested := aboutPlatform
+				if i == 0 {
+					attested = aboutIndex
+				}
+				for _, predicate := range attested {
+					out, err := verify(slices.Concat([]string{"verify-attestation", "--type=" + predicate}, as(who, w.issuer), []string{name})...)
+					want := 1
+					if predicate == reconcile.VulnerabilityPredicate {
+						want = 2 // scanners
+					}
+					if err != nil || strings.Count(out, `"payload":`) != want {
+						t.Errorf("attestations %s of %s: %v, want %d\n%s", predicate, name, err, want, out)
+					}
 				}
 			}
 			for _, wrong := range [][]string{as("somebody@example.com", w.issuer), as(who, "https://issuer.example.com")} {
@@ -192,7 +251,8 @@ func TestKeyless(t *testing.T) {
 		}
 	})
 	t.Run("a token of somebody else signs nothing", func(t *testing.T) {
-		other := w.source.Push("web", registrytest.Index(false, []v1.Layer{registrytest.Layer(1, 20_000)}, registrytest.Layer(12, 3_000), registrytest.Layer(13, 3_000)), "2.0")
+		other := w.push("2.0", 12)
+		w.makerSigns(other)
 		had := w.digests
 		w.digests = []string{other.Digest.String()}
 		defer func() { w.digests = had; w.catalog(who) }()
