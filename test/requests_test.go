@@ -7,13 +7,17 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/registry"
 	"github.com/assay-oci/assay/reconcile/registry/registrytest"
+	"github.com/assay-oci/assay/reconcile/sign"
 )
 
 // fill commits some images of two platforms, which share base layers, each with two tags. It returns their digests by name.
@@ -264,4 +268,122 @@ func TestAFewFaultsAreOvercome(t *testing.T) {
 			}
 		})
 	}
+}
+
+// signable is an image of one platform, and a signature in each format and an attestation about it, not placed yet.
+func (w *world) signable(s *registrytest.Server, path string, seed uint64) (reconcile.Image, map[string]reconcile.Record) {
+	w.t.Helper()
+	image := registrytest.Push(w.t, s.Host, path, registrytest.Image("amd64", registrytest.Layer(seed, 100)), fmt.Sprint("v", seed))
+	signer, err := sign.New(w.t.Context(), sign.Options{Name: "main", Key: filepath.Join(w.dir, "cosign.key")})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	out := map[string]reconcile.Record{}
+	for name, st := range map[string]reconcile.Statement{
+		"legacy signature": {Format: reconcile.Legacy},
+		"bundle signature": {Format: reconcile.Bundle},
+		"attestation":      {Format: reconcile.Bundle, PredicateType: reconcile.VerdictPredicate, Predicate: `{"verificationResult":"PASSED"}`, About: "app:1"},
+	} {
+		st.Subject, st.Identity, st.Time = image.Digest, image.Repo, time.Now()
+		if out[name], err = signer.Sign(w.t.Context(), st); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return image, out
+}
+
+// What one record costs where others were written to the repository before, and what it costs to read and verify them. These are the numbers in the README
+// of the sign package.
+func TestWhatASignatureCosts(t *testing.T) {
+	dir := t.TempDir()
+	writeKey(t, dir)
+	placed := []string{"legacy signature", "bundle signature", "attestation"}
+	for _, c := range []struct {
+		software            registrytest.Software
+		place               map[string]map[string]int
+		first, again, known map[string]int // to verify all three: as anybody, with their content kept, and by a process that has just written them
+	}{
+		{registrytest.Referrers, map[string]map[string]int{
+			"legacy signature": {"GET manifest": 1, "POST upload": 2, "PUT upload": 2, "PUT manifest": 1, "HEAD manifest": 1},
+			"bundle signature": {"POST upload": 1, "PUT upload": 1, "PUT manifest": 1},
+			"attestation":      {"POST upload": 1, "PUT upload": 1, "PUT manifest": 1},
+		}, map[string]int{"GET manifest": 3, "GET referrers": 1, "GET blob": 3}, map[string]int{"GET manifest": 1, "GET referrers": 1}, map[string]int{"GET manifest": 1, "GET referrers": 1}},
+		{registrytest.Distribution, map[string]map[string]int{
+			"legacy signature": {"GET manifest": 1, "POST upload": 2, "PUT upload": 2, "PUT manifest": 1, "HEAD manifest": 1},
+			"bundle signature": {"POST upload": 1, "PUT upload": 1, "GET manifest": 1, "PUT manifest": 2, "HEAD manifest": 1},
+			"attestation":      {"POST upload": 1, "PUT upload": 1, "GET manifest": 1, "PUT manifest": 2, "HEAD manifest": 1},
+		}, map[string]int{"GET manifest": 4, "GET referrers": 1, "GET blob": 3}, map[string]int{"GET manifest": 2, "GET referrers": 1}, map[string]int{"GET manifest": 2}},
+	} {
+		t.Run(string(c.software), func(t *testing.T) {
+			s := registrytest.New(t, c.software)
+			r := registry.NewReader(registry.Options{CacheDir: t.TempDir()})
+			to := registry.NewWriter(r)
+			w := &world{t: t, dir: dir}
+			place := func(i reconcile.Image, record reconcile.Record) {
+				t.Helper()
+				if err := to.Place(t.Context(), record, i.Repo); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before, records := w.signable(s, "app", 1)
+			for _, name := range placed {
+				place(before, records[name])
+			}
+			image, records := w.signable(s, "app", 2)
+			if _, err := r.Tree(t.Context(), image); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range placed {
+				s.Reset()
+				place(image, records[name])
+				t.Logf("place %s: %v", name, s.Summary())
+				w.expectRequests(s, c.place[name])
+			}
+
+			key, err := sign.ReadPublicKey(filepath.Join(w.dir, "cosign.pub"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cache := t.TempDir()
+			for _, v := range []struct {
+				who  string
+				by   *registry.Reader
+				want map[string]int
+			}{
+				{"first", registry.NewReader(registry.Options{CacheDir: cache}), c.first},
+				{"again", registry.NewReader(registry.Options{CacheDir: cache}), c.again},
+				{"by who wrote them", r, c.known},
+			} {
+				s.Reset()
+				found, err := sign.NewVerifier(map[string]sign.PublicKey{"main": key}, v.by).Records(t.Context(), image)
+				if err != nil || len(found) != 3 || slices.ContainsFunc(found, func(r reconcile.Record) bool { return r.Problem != "" }) {
+					t.Fatalf("%v: %+v", err, found)
+				}
+				t.Logf("verify, %s: %v", v.who, s.Summary())
+				w.expectRequests(s, v.want)
+			}
+		})
+	}
+}
+
+// What the schedule asks when there is nothing to do: four requests for an image of one platform with one tag.
+func TestARunWithNothingToDoOverManySignedImages(t *testing.T) {
+	const images = 200
+	w := newWorld(t, registrytest.Referrers)
+	files := map[string]string{}
+	for i := range images {
+		name := fmt.Sprintf("app%d", i)
+		files[name+".hcl"] = w.image(name, "1.0 "+w.source.Push(name, registrytest.Image("amd64", registrytest.Layer(uint64(i)+1, 100)), "1.0").Digest.String())
+	}
+	w.commit(files)
+	w.run(0, "reconcile")
+	w.run(0, "plan") // reads the records that the first run wrote, and keeps them
+	w.reset()
+	if o := w.run(0, "reconcile"); !strings.Contains(o.stdout, "Nothing to do") {
+		t.Errorf("%s", o.stdout)
+	}
+	for _, s := range []*registrytest.Server{w.eu, w.us} {
+		w.expectRequests(s, map[string]int{"GET tags": images, "HEAD manifest": images, "GET manifest": images, "GET referrers": images})
+	}
+	w.expectRequests(w.source, map[string]int{})
 }
