@@ -90,7 +90,7 @@ func branchName(ref string) string {
 			return name
 		}
 	}
-	if ref == "HEAD" || hexadecimal(ref) {
+	if name, _, _ := strings.Cut(ref, "^"); name == "HEAD" || hexadecimal(name) {
 		return ""
 	}
 	return ref

@@ -73,7 +73,7 @@ func TestForgeRepository(t *testing.T) {
 	if got := forgeRepository(reconcile.Gate{Repository: "acme/other"}, "."); got != "acme/other" {
 		t.Errorf("%q", got)
 	}
-	for ref, want := range map[string]string{"": "", "HEAD": "", "main": "main", "refs/heads/a/b": "a/b", "origin/main": "main", "0123456789012345678901234567890123456789": ""} {
+	for ref, want := range map[string]string{"": "", "HEAD": "", "main": "main", "refs/heads/a/b": "a/b", "origin/main": "main", "0123456789012345678901234567890123456789": "", "0123456789012345678901234567890123456789^": ""} {
 		if got := branchName(ref); got != want {
 			t.Errorf("branch of %q: %q", ref, got)
 		}

@@ -16,6 +16,7 @@ type planOptions struct {
 	runOptions
 	base     string
 	detailed bool
+	gaps     bool // whether it may pass though something could not be read
 }
 
 func newPlan(io stdio) *cobra.Command {
@@ -29,8 +30,9 @@ func newPlan(io stdio) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return runPlan(c.Context(), io, o) },
 	}
 	o.flags(c)
-	c.Flags().StringVar(&o.base, "base", "", "judge by the policy of this `ref` or commit, as on a pull request")
+	c.Flags().StringVar(&o.base, "base", "", "judge by the policy of this `ref` or commit, as on a pull request; COMMIT^ is its first parent, for a commit that merges one")
 	c.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 when changes are pending")
+	c.Flags().BoolVar(&o.gaps, "allow-gaps", false, "exit as if all had been read, as on a fork's pull request, which has no credentials; the report names what was not")
 	return c
 }
 
@@ -49,14 +51,14 @@ func runPlan(ctx context.Context, io stdio, o planOptions) error {
 	if err := render(io.out, o.output, rep); err != nil {
 		return err
 	}
-	return verdict(rep, o.detailed)
+	return verdict(rep, o.detailed, o.gaps)
 }
 
-// verdict turns a report into the exit code that the manual promises.
-func verdict(r reconcile.Report, detailed bool) error {
+// verdict turns a report into the exit code that the manual promises. With gaps, what could not be read makes no difference.
+func verdict(r reconcile.Report, detailed, gaps bool) error {
 	s := report.Summarize(r)
 	switch {
-	case s.Failed+s.Stale > 0 || s.Gaps > 0:
+	case s.Failed+s.Stale > 0 || s.Gaps > 0 && !gaps:
 		return exit(exitFailed)
 	case s.Blocked+s.Violations > 0:
 		return exit(exitBlocked)

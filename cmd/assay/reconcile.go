@@ -45,5 +45,5 @@ func runReconcile(ctx context.Context, io stdio, o runOptions) error {
 	if err := render(io.out, o.output, rep); err != nil {
 		return err
 	}
-	return verdict(rep, false)
+	return verdict(rep, false, false)
 }

@@ -36,9 +36,21 @@ func (a *assembly) reviewer(ctx context.Context, g reconcile.Gate) reconcile.Rev
 		if h.source, err = openSource(ctx, merged, a.cache); err != nil {
 			return noReviewer{err}
 		}
-		h.head, branch = a.source.Commit(), a.base
+		h.head, branch = a.requested(ctx, commit), a.base
 	}
 	return github.NewGate(client, github.GateOptions{Mode: g.Mode, Branch: branchName(branch), Path: h.source.Path(), History: h, Declares: entriesIn})
+}
+
+// requested is the head of the pull request that is planned: the commit itself or, where that is the merge which the forge tries out, what it merges into the base.
+func (a *assembly) requested(ctx context.Context, base string) string {
+	commit := a.source.Commit()
+	if _, first, err := a.source.At(ctx, commit+"^1"); err != nil || first != base {
+		return commit
+	}
+	if _, second, err := a.source.At(ctx, commit+"^2"); err == nil {
+		return second
+	}
+	return commit
 }
 
 // commenter writes comments of so many characters at most; refused tells that the token may not.

@@ -228,6 +228,24 @@ func TestAServerThatGivesNoSingleCommitsIsAskedForTheBranch(t *testing.T) {
 	}
 }
 
+func TestAParentIsReadByItsChild(t *testing.T) {
+	c, srv, all := history(t, 3)
+	for name, location := range map[string]string{"url": srv.url(), "folder": c.dir} {
+		s := open(t, location, Options{})
+		for revision, want := range map[string]string{all[2] + "^": all[1], "HEAD^1": all[1], "main^^": all[0]} {
+			f, h, err := s.At(t.Context(), revision)
+			if err != nil || h != want || read(t, f, "catalog/x.hcl") == "2" {
+				t.Errorf("%s: %s is %s, %v", name, revision, h, err)
+			}
+		}
+		for _, revision := range []string{"HEAD^2", all[0] + "^"} {
+			if _, _, err := s.At(t.Context(), revision); !errors.Is(err, reconcile.ErrNotFound) {
+				t.Errorf("%s: %s: %v", name, revision, err)
+			}
+		}
+	}
+}
+
 func TestTagsAreReadAsTheirCommits(t *testing.T) {
 	c := newCheckout(t)
 	first := c.commit(0, "x.hcl", "one")

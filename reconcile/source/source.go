@@ -5,6 +5,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"sync"
 
 	"github.com/go-git/go-git/v5"
@@ -173,7 +176,8 @@ func (s *Source) FS() fs.FS {
 	return f
 }
 
-// At returns the files of another commit, given by its name or by a ref, and the commit's name. It fetches what is missing.
+// At returns the files of another commit, given by its name or by a ref, and the commit's name. It fetches what is missing. "^" after it means the
+// commit's first parent, "^2" the second one, and so on.
 func (s *Source) At(ctx context.Context, revision string) (fs.FS, string, error) {
 	h, err := s.resolve(ctx, revision)
 	if err != nil {
@@ -188,6 +192,9 @@ func (s *Source) At(ctx context.Context, revision string) (fs.FS, string, error)
 
 // resolve finds the commit that a revision names, and fetches it if need be.
 func (s *Source) resolve(ctx context.Context, revision string) (plumbing.Hash, error) {
+	if m := parentOf.FindStringSubmatch(revision); m != nil {
+		return s.parent(ctx, m[1], m[2])
+	}
 	if plumbing.IsHash(revision) {
 		h := plumbing.NewHash(revision)
 		if s.has(h) {
@@ -211,6 +218,26 @@ func (s *Source) resolve(ctx context.Context, revision string) (plumbing.Hash, e
 		return plumbing.ZeroHash, fmt.Errorf("%q can't be looked up: it is no git repository", revision)
 	}
 	return s.fetchRef(ctx, revision)
+}
+
+// parentOf is a revision's parent, as git writes it.
+var parentOf = regexp.MustCompile(`^(.+)\^([1-9]?)$`)
+
+// parent finds a parent of a commit, counted from 1; no number means the first.
+func (s *Source) parent(ctx context.Context, revision, number string) (plumbing.Hash, error) {
+	n, _ := strconv.Atoi(cmp.Or(number, "1"))
+	h, err := s.resolve(ctx, revision)
+	if err != nil {
+		return h, err
+	}
+	_, c, err := s.lookup(h)
+	if err != nil {
+		return h, err
+	}
+	if n > len(c.ParentHashes) {
+		return h, fmt.Errorf("commit %s has %d parents: %w", h, len(c.ParentHashes), reconcile.ErrNotFound)
+	}
+	return s.resolve(ctx, c.ParentHashes[n-1].String())
 }
 
 func (s *Source) has(h plumbing.Hash) bool {
