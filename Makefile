@@ -16,6 +16,12 @@ build: ## Build bin/assay
 	@mkdir -p $(BIN)
 	$(GO) build -ldflags '-s -w' -o $(ASSAY) ./cmd/assay
 
+.PHONY: release
+release: ## Build the files of a release, VERSION=v1.2.0, into bin/release: what the Action downloads
+	@mkdir -p $(BIN)/release
+	for arch in amd64 arm64; do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/release/assay-linux-$$arch ./cmd/assay || exit 1; done
+	cd $(BIN)/release && sha256sum assay-linux-* >checksums.txt
+
 .PHONY: demo
 demo: build ## Show the whole way on this machine (DEMO=--keep leaves the registries up)
 	@$(ASSAY) demo $(DEMO)
@@ -78,7 +84,7 @@ update-golden: ## Write the golden files of the tests anew; read the difference 
 
 .PHONY: fmt
 fmt: ## Format the code and the example catalogs
-	gofmt -w cmd reconcile catalog-schema examples test
+	gofmt -w cmd reconcile catalog-schema examples action test
 	$(GO) run ./cmd/assay fmt examples
 
 .PHONY: lint
@@ -89,7 +95,7 @@ lint: ## Run the linters, layers included
 
 .PHONY: check
 check: ## Format, vet, lint, test, and generated documents up to date
-	@test -z "$$(gofmt -l cmd reconcile catalog-schema examples test)" || { gofmt -l cmd reconcile catalog-schema examples action test; exit 1; }
+	@test -z "$$(gofmt -l cmd reconcile catalog-schema examples action test)" || { gofmt -l cmd reconcile catalog-schema examples action test; exit 1; }
 	$(GO) vet ./...
 	$(GO) generate ./...
 	@git diff --exit-code -- '*.md' || { echo 'generated documents were out of date: commit the change'; exit 1; }
