@@ -59,9 +59,15 @@ func (l *loader) want(x *imageBlock, to []reconcile.Target) {
 		l.desired.Wants = append(l.desired.Wants, reconcile.Want{
 			Name: x.label, Version: v.label, From: reconcile.Image{Repo: x.Source, Digest: v.Digest}, To: to, Tags: v.allTags(),
 			Mutable: v.Mutable, Scope: l.now.scopeOf(x.folder), Rules: rules, Owner: x.Owner, Purpose: x.Purpose,
-			Review: time.Time(x.ReviewBy), Origin: origin(v.def()),
+			Review: time.Time(x.ReviewBy), Origin: origin(v.def()), Proposed: l.base != l.head && !l.stood(x.label, v),
 		})
 	}
+}
+
+// stood tells whether base has a version already, with the same digest.
+func (l *loader) stood(image string, v *versionBlock) bool {
+	was := l.before[image]
+	return was != nil && slices.ContainsFunc(was.Versions, func(b *versionBlock) bool { return b.label == v.label && b.Digest == v.Digest })
 }
 
 // allTags returns the version's tags, its own first, each once.

@@ -76,8 +76,8 @@ func (s *state) askTrees() []Question {
 			continue
 		}
 		from := holder(w, places)
-		if from == w.From && len(s.declared(w)) > 0 {
-			continue
+		if from == w.From && (len(s.declared(w)) > 0 || !w.Proposed && !anyKnown(places)) {
+			continue // refused anyway; or held by a registry that doesn't answer, for all that is known
 		}
 		if _, ok := s.tree(w, places); !ok {
 			qs = append(qs, Question{Kind: AskTree, Repo: from.Repo, Digest: from.Digest})

@@ -51,6 +51,8 @@ type Want struct {
 	Purpose string
 	Review  time.Time // when the approval must be looked at again; zero for never
 	Origin  Origin
+	// Proposed says that a pull request brings the version in: it is judged even where no registry tells whether it holds it, as where there is no credential.
+	Proposed bool
 }
 
 // A Target is where a Want goes.

@@ -132,6 +132,7 @@ type admission struct {
 	hasTree bool
 	from    Image
 	needs   []need
+	unseen  bool // a proposed version of which no registry tells whether it holds it: it is judged, and nothing is planned
 
 	attested map[Digest]bool // manifests that bear an attested scan somewhere; nil if there are no needs
 }
@@ -165,8 +166,8 @@ func (s *state) assess(w *Want) admission {
 }
 
 func (s *state) compare(w *Want) admission {
-	a := admission{want: w}
 	all := s.places(w)
+	a := admission{want: w, unseen: w.Proposed && !anyKnown(all)}
 	for _, p := range all {
 		if _, revoked := s.revoked[Image{p.Repo, w.From.Digest}]; p.known && !revoked {
 			a.places = append(a.places, p)
@@ -344,7 +345,7 @@ func aboutOf(st Statement) string {
 // admits tells whether something would become newly visible or be newly signed, which needs a verdict. (A scanner that gave no
 // verdict leaves no attestation; that alone is no reason to scan again what another one has attested.)
 func (a admission) admits() bool {
-	if !settled(a.want, a.places) {
+	if a.unseen || !settled(a.want, a.places) {
 		return true
 	}
 	for _, n := range a.needs {

@@ -100,7 +100,7 @@ func (s *state) full(w *Want) (judgement, bool) {
 		return j, true
 	}
 	a := s.assess(w)
-	if !a.hasTree || len(a.places) == 0 || len(s.d.Signers) == 0 && !a.admits() {
+	if !a.hasTree || len(a.places) == 0 && !a.unseen || len(s.d.Signers) == 0 && !a.admits() {
 		return judgement{}, false // without a signer there is no record of what was found when it was admitted
 	}
 	e, complete := s.evidence(w, a.tree, a.places)

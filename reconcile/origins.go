@@ -11,7 +11,7 @@ func (s *state) askOrigins() []Question {
 	var qs []Question
 	for _, w := range s.wants {
 		a := s.assess(w)
-		if !a.hasTree || !a.admits() || len(s.declared(w)) > 0 || len(a.places) == 0 {
+		if !a.hasTree || !a.admits() || len(s.declared(w)) > 0 || len(a.places) == 0 && !a.unseen {
 			continue
 		}
 		qs = append(qs, s.originsOf(w, a.places)...)

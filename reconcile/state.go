@@ -1,6 +1,9 @@
 package reconcile
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // state is what Ask and Diff share: the catalog's wishes beside what is known, with the look-ups that both need.
 type state struct {
@@ -216,6 +219,11 @@ func settled(w *Want, places []place) bool {
 		}
 	}
 	return true
+}
+
+// anyKnown tells whether any place has told what it holds.
+func anyKnown(places []place) bool {
+	return slices.ContainsFunc(places, func(p place) bool { return p.known })
 }
 
 // declared judges a version by the rules that need no evidence, so that nothing is fetched from a source that isn't allowed.

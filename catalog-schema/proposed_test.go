@@ -1,0 +1,34 @@
+package catalog
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// What a pull request brings in is told from what was there: a version that is new, or whose digest is.
+func TestWhatIsProposed(t *testing.T) {
+	digest := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
+	catalog := func(versions string) fstest.MapFS {
+		return fstest.MapFS{"catalog.hcl": {Data: []byte("scope \"acme\" {\n  level = \"organization\"\n}\nregistry \"eu\" {\n  address = \"eu.example.com/a\"\n}\nimage \"x\" {\n  source = \"docker.io/library/x\"\n" + versions + "}\n")}}
+	}
+	version := func(label, c string) string {
+		return "version \"" + label + "\" {\n  digest = \"" + digest(c) + "\"\n}\n"
+	}
+	base, head := catalog(version("1", "1")+version("2", "2")), catalog(version("1", "1")+version("2", "a")+version("3", "3"))
+	d, diags := Load(base, head, Options{})
+	if diags.HasErrors() || len(d.Wants) != 3 {
+		t.Fatalf("%v, %v", d, diags)
+	}
+	for _, w := range d.Wants {
+		if w.Proposed == (w.Version == "1") {
+			t.Errorf("%s: proposed %v", w.Title(), w.Proposed)
+		}
+	}
+	merged, _ := LoadCommit(head, Options{})
+	for _, w := range merged.Wants {
+		if w.Proposed {
+			t.Errorf("%s is merged", w.Title())
+		}
+	}
+}
