@@ -20,7 +20,7 @@ func Diff(d Desired, o Observed, now time.Time) Plan {
 	}
 	s.diffRemoval(b)
 	s.tellWaivers(b)
-	return b.plan(d, o)
+	return b.plan(d, o, now)
 }
 
 // builder collects what Diff decides.
@@ -46,8 +46,12 @@ func (b *builder) add(a Action) string {
 	return a.ID
 }
 
-func (b *builder) plan(d Desired, o Observed) Plan {
-	p := Plan{Schema: PlanSchema, Commit: d.Commit, Actions: b.actions, Blocked: b.blocked, Violations: b.violations, Notes: b.notes, Profiles: b.profiles}
+func (b *builder) plan(d Desired, o Observed, now time.Time) Plan {
+	p := Plan{Schema: PlanSchema, Catalog: d.Catalog, Commit: d.Commit, Made: now.UTC(), Actions: b.actions, Blocked: b.blocked, Violations: b.violations, Notes: b.notes, Profiles: b.profiles}
+	for _, r := range d.Registries {
+		p.Registries = append(p.Registries, PlanRegistry{r.Name, r.Prefix})
+	}
+	sortBy(p.Registries, func(r PlanRegistry) string { return r.Name })
 	for i := range p.Actions {
 		p.Actions[i].If.Commit = d.Commit
 		sortBy(p.Actions[i].Needs, func(s string) string { return s })
@@ -58,6 +62,7 @@ func (b *builder) plan(d Desired, o Observed) Plan {
 			p.Gaps = append(p.Gaps, g)
 		}
 	}
+	p.Owners = owners(d.Wants, p)
 	sortActions(p.Actions)
 	sortFindings(p.Blocked)
 	sortFindings(p.Violations)
@@ -65,6 +70,29 @@ func (b *builder) plan(d Desired, o Observed) Plan {
 	p.Actions = orEmpty(p.Actions)
 	p.Blocked, p.Violations, p.Notes, p.Gaps = orEmpty(p.Blocked), orEmpty(p.Violations), orEmpty(p.Notes), orEmpty(p.Gaps)
 	return p
+}
+
+// owners names the owners of the images that a plan speaks of.
+func owners(wants []Want, p Plan) map[string]string {
+	spoken := map[string]bool{}
+	mark := func(title string) {
+		name, _, _ := strings.Cut(title, "@")
+		name, _, _ = strings.Cut(name, ":")
+		spoken[name] = true
+	}
+	for _, a := range p.Actions {
+		mark(a.Title)
+	}
+	for _, f := range slices.Concat(p.Blocked, p.Violations, p.Notes) {
+		mark(f.Image)
+	}
+	out := map[string]string{}
+	for _, w := range wants {
+		if w.Owner != "" && spoken[w.Name] && (out[w.Name] == "" || w.Owner < out[w.Name]) {
+			out[w.Name] = w.Owner
+		}
+	}
+	return out
 }
 
 // told are the questions whose gaps the rules tell of: a scan that failed is "no verdict", an unknown signature or review "no evidence".

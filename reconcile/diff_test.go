@@ -699,7 +699,8 @@ func TestAProfileTellsWhatAReviewerDecidesBy(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	c := got.Since
-	if c == nil || c.Version != "1.0" || fmt.Sprint(c.Introduced, c.Fixed) != "[CVE-9] [CVE-1]" || fmt.Sprint(c.Config) != "[user root → nginx variables none → SECRET]" || c.Unlisted {
+	if c == nil || c.Version != "1.0" || fmt.Sprint(c.Introduced, c.Fixed) != "[{CVE-9 high zlib 1 [2]}] [{CVE-1 critical  []}]" ||
+		!c.Approved.Equal(now) || fmt.Sprint(c.Config) != "[user root → nginx variables none → SECRET]" || c.Unlisted || !p.Made.Equal(now.Add(25*time.Hour)) || fmt.Sprint(got.Vulnerabilities) != fmt.Sprint(c.Introduced) {
 		t.Errorf("%+v", c)
 	}
 	if strings.Contains(fmt.Sprint(c), "hunter2") {

@@ -257,6 +257,7 @@ type Review struct {
 	Merge       string      `json:"merge,omitempty"` // the commit that merged it
 	Author      string      `json:"author,omitempty"`
 	Approvers   []Approver  `json:"approvers,omitempty"`
+	Owners      []string    `json:"owners,omitempty"`   // while it is pending: the code owners of the entry's file, as CODEOWNERS writes them
 	Baseline    bool        `json:"baseline,omitempty"` // the entry is older than the gate, and rests on the reviewed baseline
 }
 

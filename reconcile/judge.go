@@ -19,7 +19,7 @@ type ruled struct {
 	Bound
 	refused []Finding
 	warned  []Finding
-	waived  int
+	waived  []int // waivers, by their place in the catalog's list
 }
 
 // judge asks the rules that pick selects, and completes what they found with where the rule and the image stand.
@@ -40,7 +40,7 @@ func (s *state) judge(w *Want, e Evidence, pick func(Bound) bool) judgement {
 			case i >= 0:
 				j.waivers = append(j.waivers, i)
 				s.used[i] = true
-				in.waived++
+				in.waived = append(in.waived, i)
 			case f.Warning || f.Pending:
 				in.warned = append(in.warned, f)
 			default:

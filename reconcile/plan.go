@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 )
 
 // Kind is what an action does.
@@ -41,12 +42,19 @@ type Action struct {
 	Record    string     `json:"record,omitempty"`    // place: the ID of the action that made it, or the record's own ID at From
 	Remove    []Removal  `json:"remove,omitempty"`    // delete, retire: manifests in this order
 	Drops     []Tag      `json:"drops,omitempty"`     // delete: the tags that disappear with it
+	Revoked   *Revoked   `json:"revoked,omitempty"`   // delete: set if it goes because it was revoked
 	Bytes     int64      `json:"bytes,omitempty"`     // copy: the size of all blobs
 	Reason    string     `json:"reason"`
 	If        If         `json:"if"`
 	Needs     []string   `json:"needs,omitempty"` // IDs of the actions that must be done before
 	After     []string   `json:"after,omitempty"` // IDs of the actions that must have ended before, however they end
 	Origin    Origin     `json:"origin,omitzero"`
+}
+
+// Revoked is the catalog's word on why a digest must not exist. It is the author's text, to be shown escaped.
+type Revoked struct {
+	Reason      string `json:"reason"`
+	Replacement string `json:"replacement,omitempty"` // the version to move to
 }
 
 // A Removal is one manifest to delete. Subject is set where it is a record about another one.
@@ -64,16 +72,27 @@ type If struct {
 
 // A Plan is everything that one run will do, and why it won't do the rest. It is sorted, and the same input gives the same bytes.
 type Plan struct {
-	Schema  string    `json:"schema"`
-	Commit  string    `json:"commit"`
-	Actions []Action  `json:"actions"`
-	Blocked []Finding `json:"blocked"`
+	Schema     string         `json:"schema"`
+	Catalog    string         `json:"catalog,omitempty"` // its repository: a URL without credentials
+	Commit     string         `json:"commit"`
+	Made       time.Time      `json:"made,omitzero"` // the time that it was planned for, by which ages are told
+	Registries []PlanRegistry `json:"registries,omitempty"`
+	// Owners are those of the images that the plan speaks of, by the images' labels.
+	Owners  map[string]string `json:"owners,omitempty"`
+	Actions []Action          `json:"actions"`
+	Blocked []Finding         `json:"blocked"`
 	// Violations are what approved images that the registries hold violate now. What becomes of them stands among the actions.
 	Violations []Finding `json:"violations"`
 	Notes      []Finding `json:"notes"`
 	// Profiles describe the versions that are to be admitted, and those that are blocked but could be examined.
 	Profiles []Profile `json:"profiles,omitempty"`
 	Gaps     []Gap     `json:"gaps"`
+}
+
+// PlanRegistry is a registry of the catalog by the name that people use for it.
+type PlanRegistry struct {
+	Name   string `json:"name"`
+	Prefix Prefix `json:"prefix"` // everything below it is owned
 }
 
 // PlanSchema is the version of a plan's JSON form. Fields may be added to it without a new version.

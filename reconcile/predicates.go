@@ -204,7 +204,7 @@ func (r ruled) verdict() verdictRule {
 		out.Result = "failed"
 	case len(r.warned) > 0:
 		out.Result = "warned"
-	case r.waived > 0:
+	case len(r.waived) > 0:
 		out.Result = "waived"
 	}
 	found := slices.Concat(r.refused, r.warned)

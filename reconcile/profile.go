@@ -12,34 +12,53 @@ import (
 // A Profile is what a reviewer decides by: what a version that is to be admitted contains, what its rules say, and how it differs from the version
 // that is approved now. Its text comes from images, registries and scanners, and is to be shown escaped.
 type Profile struct {
-	Image      string          `json:"image"` // label and version
-	Digest     Digest          `json:"digest"`
-	Source     Repo            `json:"source"`
-	Owner      string          `json:"owner,omitempty"`
-	Purpose    string          `json:"purpose,omitempty"`
-	Origin     Origin          `json:"origin,omitzero"`
-	Blocked    bool            `json:"blocked"`
-	Platforms  []string        `json:"platforms"`
-	Bytes      int64           `json:"bytes"` // of all blobs, each once
-	Users      []string        `json:"users"` // whom it runs as; "" is root
-	System     string          `json:"system,omitempty"`
-	Support    *Support        `json:"support,omitempty"`
-	Licenses   []string        `json:"licenses,omitempty"` // expressions, each once; empty if none is known
-	Scanners   []ProfileScan   `json:"scanners,omitempty"`
-	Severities map[string]int  `json:"severities"` // merged vulnerabilities by severity, those of several platforms once
-	Fixable    int             `json:"fixable"`
-	Disputed   []string        `json:"disputed,omitempty"` // vulnerabilities that a scanner could have reported and didn't
-	Rules      []ProfileRule   `json:"rules"`
-	Upstream   []ProfileSigner `json:"upstream,omitempty"`
-	Review     *Review         `json:"review,omitempty"`
-	Since      *Comparison     `json:"since,omitempty"` // nil for the first version
+	Image      string         `json:"image"` // label and version
+	Digest     Digest         `json:"digest"`
+	Source     Repo           `json:"source"`
+	Owner      string         `json:"owner,omitempty"`
+	Purpose    string         `json:"purpose,omitempty"`
+	Origin     Origin         `json:"origin,omitzero"`
+	Blocked    bool           `json:"blocked"`
+	Platforms  []string       `json:"platforms"`
+	Bytes      int64          `json:"bytes"` // of all blobs, each once
+	Users      []string       `json:"users"` // whom it runs as; "" is root
+	System     string         `json:"system,omitempty"`
+	Support    *Support       `json:"support,omitempty"`
+	Licenses   []string       `json:"licenses,omitempty"` // expressions, each once; empty if none is known
+	Scanners   []ProfileScan  `json:"scanners,omitempty"`
+	Severities map[string]int `json:"severities"` // merged vulnerabilities by severity, those of several platforms once
+	Fixable    int            `json:"fixable"`
+	Disputed   []Dispute      `json:"disputed,omitempty"` // vulnerabilities that a scanner could have reported and didn't; sorted
+	// Vulnerabilities are the merged ones, the worst first.
+	Vulnerabilities []ProfileVulnerability `json:"vulnerabilities,omitempty"`
+	Rules           []ProfileRule          `json:"rules"`
+	Upstream        []ProfileSigner        `json:"upstream,omitempty"`
+	Review          *Review                `json:"review,omitempty"`
+	Since           *Comparison            `json:"since,omitempty"` // nil for the first version
+}
+
+// ProfileVulnerability is a merged vulnerability in the few words that a reviewer decides by.
+type ProfileVulnerability struct {
+	ID       string   `json:"id"`
+	Severity Severity `json:"severity"`
+	Package  string   `json:"package"` // name and version
+	FixedIn  []string `json:"fixed_in,omitempty"`
+}
+
+// A Dispute is a vulnerability about which scanners disagree.
+type Dispute struct {
+	ID      string   `json:"id"`
+	Package string   `json:"package"` // name and version
+	Reports []string `json:"reports"` // who reported it, and how bad: "trivy high"
+	Silent  []string `json:"silent"`  // who could have and didn't
 }
 
 // ProfileScan is what one scanner said, over all platforms.
 type ProfileScan struct {
 	Scanner    string         `json:"scanner"`
 	Version    string         `json:"version,omitempty"`
-	Database   time.Time      `json:"database,omitzero"`
+	Database   time.Time      `json:"database,omitzero"` // the oldest that was used
+	Finished   time.Time      `json:"finished,omitzero"` // of the scan that was made first
 	Packages   int            `json:"packages"`
 	Severities map[string]int `json:"severities"`
 	NoVerdict  string         `json:"no_verdict,omitempty"` // why it said nothing about a platform
@@ -47,31 +66,34 @@ type ProfileScan struct {
 
 // ProfileRule is how one rule ended.
 type ProfileRule struct {
-	Rule   string `json:"rule"`
-	Policy string `json:"policy,omitempty"`
-	Scope  string `json:"scope,omitempty"`
-	Result string `json:"result"` // passed, warned, waived or failed
-	Found  int    `json:"found"`
+	Rule   string   `json:"rule"`
+	Policy string   `json:"policy,omitempty"`
+	Scope  string   `json:"scope,omitempty"`
+	Result string   `json:"result"` // passed, warned, waived or failed
+	Found  int      `json:"found"`
+	Waived []string `json:"waived,omitempty"` // the waivers that were needed: "CVE-2026-1 until 2027-01-31: reason"
 }
 
 // ProfileSigner is somebody whose signature was found where the image comes from.
 type ProfileSigner struct {
-	Signer string `json:"signer"` // the identity, or "a key"
-	Signed string `json:"signed"` // "image", or the predicate type of an attestation
+	Signer string    `json:"signer"`        // the identity, or "a key"
+	Signed string    `json:"signed"`        // "image", or the predicate type of an attestation
+	Time   time.Time `json:"time,omitzero"` // the latest
 }
 
 // A Comparison is how a version differs from another one. Lists are sorted and hold each thing once.
 type Comparison struct {
-	Version    string   `json:"version"`
-	Digest     Digest   `json:"digest"`
-	Bytes      int64    `json:"bytes"` // how many more
-	Added      []string `json:"added,omitempty"`
-	Removed    []string `json:"removed,omitempty"`
-	Updated    []string `json:"updated,omitempty"` // "openssl 3.0.1 → 3.0.2"
-	Introduced []string `json:"introduced,omitempty"`
-	Fixed      []string `json:"fixed,omitempty"`
-	Config     []string `json:"config,omitempty"`   // "user root → nginx"
-	Unlisted   bool     `json:"unlisted,omitempty"` // what is installed in one of them is not known
+	Version    string                 `json:"version"`
+	Digest     Digest                 `json:"digest"`
+	Approved   time.Time              `json:"approved,omitzero"` // since when it is signed, where that is known
+	Bytes      int64                  `json:"bytes"`             // how many more
+	Added      []string               `json:"added,omitempty"`
+	Removed    []string               `json:"removed,omitempty"`
+	Updated    []string               `json:"updated,omitempty"`    // "openssl 3.0.1 → 3.0.2"
+	Introduced []ProfileVulnerability `json:"introduced,omitempty"` // each identifier once
+	Fixed      []ProfileVulnerability `json:"fixed,omitempty"`
+	Config     []string               `json:"config,omitempty"`   // "user root → nginx"
+	Unlisted   bool                   `json:"unlisted,omitempty"` // what is installed in one of them is not known
 }
 
 // profile describes a version that is to be admitted.
@@ -87,16 +109,28 @@ func (s *state) profile(a admission, j judgement) Profile {
 	p.scans(e)
 	for _, r := range j.rules {
 		v := r.verdict()
-		p.Rules = append(p.Rules, ProfileRule{v.Rule, v.Policy, v.Scope, v.Result, len(r.refused) + len(r.warned)})
+		p.Rules = append(p.Rules, ProfileRule{v.Rule, v.Policy, v.Scope, v.Result, len(r.refused) + len(r.warned), s.waivedBy(r)})
 	}
 	sortBy(p.Rules, func(r ProfileRule) string { return fmt.Sprint(r) })
 	for _, x := range e.Upstream.Proofs {
-		p.Upstream = append(p.Upstream, ProfileSigner{Signer: cmp.Or(x.Signer, "a key"), Signed: cmp.Or(x.PredicateType, "image")})
+		p.Upstream = append(p.Upstream, ProfileSigner{Signer: cmp.Or(x.Signer, "a key"), Signed: cmp.Or(x.PredicateType, "image"), Time: x.Time.UTC()})
 	}
-	sortBy(p.Upstream, func(x ProfileSigner) string { return x.Signed + x.Signer })
-	p.Upstream = slices.Compact(p.Upstream)
+	slices.SortFunc(p.Upstream, func(a, b ProfileSigner) int {
+		return cmp.Or(strings.Compare(a.Signed, b.Signed), strings.Compare(a.Signer, b.Signer), b.Time.Compare(a.Time))
+	})
+	p.Upstream = slices.CompactFunc(p.Upstream, func(a, b ProfileSigner) bool { return a.Signed == b.Signed && a.Signer == b.Signer })
 	p.Since = s.since(a, e)
 	return p
+}
+
+// waivedBy tells which waivers a rule needed, each once.
+func (s *state) waivedBy(r ruled) []string {
+	var out []string
+	for _, i := range r.waived {
+		v := s.d.Waivers[i]
+		out = append(out, fmt.Sprintf("%s until %s: %s", v.ID, v.Expires.Add(-time.Nanosecond).UTC().Format(time.DateOnly), v.Reason))
+	}
+	return distinct(out)
 }
 
 // inventoried is the evidence with inventories, whether or not a rule reads them.
@@ -113,12 +147,6 @@ func (s *state) inventoried(w *Want, tree Tree, places []place) Evidence {
 func (p *Profile) scans(e Evidence) {
 	by := map[string]*ProfileScan{}
 	found := map[string]map[string]bool{}
-	merged := map[string]Merged{}
-	for _, m := range e.Tree.Runnable() {
-		for _, v := range Merge(e.of(m.Digest)) {
-			merged[v.Key+"\x00"+v.ID] = v
-		}
-	}
 	for _, ps := range e.Scans {
 		x := by[ps.Scan.Scanner]
 		if x == nil {
@@ -130,7 +158,7 @@ func (p *Profile) scans(e Evidence) {
 			x.NoVerdict = ps.Scan.NoVerdict
 			continue
 		}
-		x.Database = ps.Scan.Database
+		x.Database, x.Finished = earliest(x.Database, ps.Scan.Database), earliest(x.Finished, ps.Scan.Finished)
 		p.System, p.Support = cmp.Or(ps.Scan.Distribution, p.System), cmp.Or(ps.Scan.Support, p.Support)
 		if i := ps.Scan.Inventory; i != nil {
 			for _, k := range i.Packages {
@@ -149,17 +177,49 @@ func (p *Profile) scans(e Evidence) {
 	for _, name := range slices.Sorted(maps.Keys(by)) {
 		p.Scanners = append(p.Scanners, *by[name])
 	}
-	for _, v := range merged {
+	for _, v := range e.merged() {
+		p.Vulnerabilities = append(p.Vulnerabilities, v.brief())
 		p.Severities[string(known(v.Severity))]++
 		if len(v.FixedIn) > 0 {
 			p.Fixable++
 		}
 		if len(v.Silent) > 0 {
-			p.Disputed = append(p.Disputed, v.ID)
+			p.Disputed = append(p.Disputed, v.dispute())
 		}
 	}
-	p.Licenses, p.Disputed = distinct(p.Licenses), distinct(p.Disputed)
+	sortBy(p.Disputed, func(d Dispute) string { return d.ID + "\x00" + d.Package })
+	p.Licenses = distinct(p.Licenses)
 }
+
+// merged are the vulnerabilities of all platforms, each of a package once, the worst first.
+func (e Evidence) merged() []Merged {
+	by := map[string]Merged{}
+	for _, m := range e.Tree.Runnable() {
+		for _, v := range Merge(e.of(m.Digest)) {
+			if had, ok := by[v.Key+"\x00"+v.ID]; !ok || v.Severity.Rank() > had.Severity.Rank() {
+				by[v.Key+"\x00"+v.ID] = v
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(by), func(a, b Merged) int {
+		return cmp.Or(b.Severity.Rank()-a.Severity.Rank(), strings.Compare(a.ID, b.ID), strings.Compare(a.Key, b.Key))
+	})
+}
+
+func (m Merged) brief() ProfileVulnerability {
+	return ProfileVulnerability{ID: m.ID, Severity: known(m.Severity), Package: m.Package.title(), FixedIn: m.FixedIn}
+}
+
+func (m Merged) dispute() Dispute {
+	d := Dispute{ID: m.ID, Package: m.Package.title(), Silent: m.Silent}
+	for name, severity := range m.Severities() {
+		d.Reports = append(d.Reports, name+" "+string(severity))
+	}
+	slices.Sort(d.Reports)
+	return d
+}
+
+func (p Package) title() string { return strings.TrimSpace(p.Name + " " + p.Version) }
 
 // of returns the scans of one manifest.
 func (e Evidence) of(manifest Digest) []Scan {
@@ -203,9 +263,10 @@ func (s *state) since(a admission, e Evidence) *Comparison {
 		return nil
 	}
 	old := s.inventoried(before, tree, places)
-	c := &Comparison{Version: before.Version, Digest: before.From.Digest, Bytes: a.tree.Bytes() - tree.Bytes()}
+	c := &Comparison{Version: before.Version, Digest: before.From.Digest, Approved: when.UTC(), Bytes: a.tree.Bytes() - tree.Bytes()}
 	c.packages(old, e)
-	c.Introduced, c.Fixed = minus(e.identifiers(), old.identifiers()), minus(old.identifiers(), e.identifiers())
+	was, is := old.merged(), e.merged()
+	c.Introduced, c.Fixed = lacking(is, was), lacking(was, is)
 	c.configs(tree, a.tree)
 	return c
 }
@@ -259,15 +320,20 @@ func (c *Comparison) packages(old, now Evidence) {
 	slices.Sort(c.Removed)
 }
 
-// identifiers are the vulnerabilities of all platforms.
-func (e Evidence) identifiers() []string {
-	var out []string
-	for _, m := range e.Tree.Runnable() {
-		for _, v := range Merge(e.of(m.Digest)) {
-			out = append(out, v.ID)
+// lacking returns the vulnerabilities whose identifiers are in a and not in b, each identifier once, as it is worst.
+func lacking(a, b []Merged) []ProfileVulnerability {
+	seen := map[string]bool{}
+	for _, v := range b {
+		seen[v.ID] = true
+	}
+	var out []ProfileVulnerability
+	for _, v := range a {
+		if !seen[v.ID] {
+			seen[v.ID] = true
+			out = append(out, v.brief())
 		}
 	}
-	return distinct(out)
+	return out
 }
 
 // configs tells what differs in how the image runs, on the first platform that both have.
@@ -303,17 +369,6 @@ func names(env []string) []string {
 		out = append(out, name)
 	}
 	return distinct(out)
-}
-
-// minus returns what is in a and not in b; both are sorted.
-func minus(a, b []string) []string {
-	var out []string
-	for _, x := range a {
-		if _, in := slices.BinarySearch(b, x); !in {
-			out = append(out, x)
-		}
-	}
-	return out
 }
 
 func distinct(s []string) []string {

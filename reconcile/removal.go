@@ -12,7 +12,9 @@ type doomed struct {
 	reason string
 	origin Origin
 	source Repo
-	urgent bool // revoked; else absent
+	urgent bool // revoked, or in violation of its policy; else absent
+
+	revoked *Revoked // set where the catalog revokes it
 }
 
 // doomed lists what is to be deleted from a repository: what was revoked, at once, and what the catalog has not approved for the whole
@@ -24,7 +26,8 @@ func (s *state) doomed(r Repo) []doomed {
 			continue
 		}
 		if held, known := s.holds(Image{r, v.Digest}); known && (held || s.leftover(r, v.Digest)) {
-			out = append(out, doomed{v.Digest, v.Name + "@" + v.Digest.Short(), "revoked: " + v.Reason, v.Origin, v.From, true})
+			out = append(out, doomed{digest: v.Digest, title: v.Name + "@" + v.Digest.Short(), reason: "revoked: " + v.Reason, origin: v.Origin, source: v.From, urgent: true,
+				revoked: &Revoked{v.Reason, v.Replacement}})
 		}
 	}
 	out = append(out, s.executed(r)...)
@@ -42,7 +45,7 @@ func (s *state) executed(r Repo) []doomed {
 	condemned := s.condemned(r)
 	for _, w := range s.wantedIn(r).wants {
 		if condemned[w.From.Digest] {
-			out = append(out, doomed{w.From.Digest, w.Name + "@" + w.From.Digest.Short(), "it violates its policy", w.Origin, w.From.Repo, true})
+			out = append(out, doomed{digest: w.From.Digest, title: w.Name + "@" + w.From.Digest.Short(), reason: "it violates its policy", origin: w.Origin, source: w.From.Repo, urgent: true})
 		}
 	}
 	return out
@@ -307,7 +310,8 @@ func (s *state) diffRepo(r Repo, b *builder) {
 		if record || wantedTags[t] && !lost || deleted[d] {
 			continue
 		}
-		title, reason := s.repoTitle(r), "the catalog approves no such tag"
+		title, at := s.repoTitle(r)
+		reason := "the catalog approves no such tag"
 		if lost {
 			reason = "the image violates its policy"
 		}
@@ -316,21 +320,21 @@ func (s *state) diffRepo(r Repo, b *builder) {
 			continue
 		}
 		was := d
-		b.add(Action{Kind: Untag, Title: title, Digest: d, To: r, Tag: t, If: If{Was: &was}, Reason: reason})
+		b.add(Action{Kind: Untag, Title: title, Digest: d, To: r, Tag: t, If: If{Was: &was}, Reason: reason, Origin: at})
 	}
 }
 
-// repoTitle names a repository by the image that lives there, where there is one.
-func (s *state) repoTitle(r Repo) string {
+// repoTitle names a repository by the image that lives there, where there is one, and tells where the catalog declares it.
+func (s *state) repoTitle(r Repo) (string, Origin) {
 	for _, w := range s.wantedIn(r).wants {
-		return w.Name
+		return w.Name, w.Origin
 	}
 	for _, v := range s.d.Revoked {
 		if slices.Contains(v.Repos, r) {
-			return v.Name
+			return v.Name, v.Origin
 		}
 	}
-	return r.Path()
+	return r.Path(), Origin{}
 }
 
 // CannotUntag is the finding for a registry that removes a tag only together with its digest, and so with its other tags.
@@ -374,7 +378,7 @@ func (s *state) deletes(r Repo, x doomed, gone []doomed, b *builder) bool {
 	if !ok || len(remove) == 0 {
 		return false
 	}
-	b.add(Action{Kind: Delete, Title: x.title, Digest: x.digest, To: r, Remove: remove, Drops: s.drops(r, x.digest), Reason: x.reason, Origin: x.origin})
+	b.add(Action{Kind: Delete, Title: x.title, Digest: x.digest, To: r, Remove: remove, Drops: s.drops(r, x.digest), Revoked: x.revoked, Reason: x.reason, Origin: x.origin})
 	return true
 }
 

@@ -21,7 +21,7 @@ func Preview(ctx context.Context, d Desired, o Observed, s Sensors, now time.Tim
 // Reconcile observes, plans and applies. Content that must be staged passes in batches that fit the stage: each is admitted
 // before the next is fetched. Tags that move and everything that is removed are planned once, at the end, over everything.
 func Reconcile(ctx context.Context, d Desired, o Observed, s Sensors, e Effects, now time.Time) Report {
-	total := &ledger{actions: map[string]Action{}, outcomes: map[string]Outcome{}}
+	total := &ledger{actions: map[string]Action{}, outcomes: map[string]Outcome{}, profiles: map[string]Profile{}}
 	o = observe(ctx, d, o, s, now, func(o Observed) Observed {
 		batch := Diff(d, o, now).admissions()
 		result := Apply(ctx, batch, e)
@@ -185,6 +185,7 @@ func (o Observed) after(p Plan, r Result) Observed {
 type ledger struct {
 	actions  map[string]Action
 	outcomes map[string]Outcome
+	profiles map[string]Profile // by image and digest: what a batch has admitted is settled in the plans after it
 }
 
 func (l *ledger) enter(p Plan, r Result) {
@@ -192,11 +193,16 @@ func (l *ledger) enter(p Plan, r Result) {
 		l.actions[a.ID] = a
 		l.outcomes[a.ID] = r.Outcomes[i]
 	}
+	for _, x := range p.Profiles {
+		l.profiles[x.Image+"@"+x.Digest.s] = x
+	}
 }
 
 func (l *ledger) report(p Plan, last Result) Report {
 	p.Actions = slices.AppendSeq([]Action{}, maps.Values(l.actions))
 	sortActions(p.Actions)
+	p.Profiles = slices.AppendSeq([]Profile(nil), maps.Values(l.profiles))
+	sortBy(p.Profiles, func(x Profile) string { return x.Image + "@" + x.Digest.s })
 	result := Result{Outcomes: make([]Outcome, 0, len(p.Actions)), Blocked: last.Blocked}
 	for _, a := range p.Actions {
 		result.Outcomes = append(result.Outcomes, l.outcomes[a.ID])
