@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -57,21 +55,29 @@ func runComment(ctx context.Context, std stdio, o commentOptions) error {
 	if err != nil {
 		return err
 	}
-	var text bytes.Buffer
-	if err := report.Markdown(&text, rep); err != nil {
-		return fmt.Errorf("render the report: %w", err)
-	}
 	link := ""
 	if o.number > 0 {
 		most, refused, comment := commenter(o.repository)
-		if link, err = comment(ctx, o.number, shorten(text.String(), most, o.link)); err != nil {
+		text, err := markdown(rep, report.MarkdownOptions{Limit: most, Link: o.link})
+		if err != nil {
+			return err
+		}
+		if link, err = comment(ctx, o.number, text); err != nil {
 			if !refused(err) {
 				return err
 			}
 			fmt.Fprintln(std.err, "assay: no comment was written: "+report.Plain(err.Error()))
 		}
 	}
-	return inWorkflow(std.out, rep, text.String(), o, link)
+	return inWorkflow(std.out, rep, o, link)
+}
+
+func markdown(r reconcile.Report, o report.MarkdownOptions) (string, error) {
+	var text bytes.Buffer
+	if err := report.Markdown(&text, r, o); err != nil {
+		return "", fmt.Errorf("render the report: %w", err)
+	}
+	return text.String(), nil
 }
 
 // readReport reads a report as data: what it says is hostile.
@@ -116,36 +122,14 @@ func runLink() string {
 	return server + "/" + repo + "/actions/runs/" + id
 }
 
-// shorten cuts a report in Markdown at the end of a line, closes what was open, and says so. Lengths are in characters. What matters most stands first.
-func shorten(text string, most int, link string) string {
-	if len([]rune(text)) <= most {
-		return text
-	}
-	const closing = "\n</details>\n"
-	note := "\n**This report was shortened.**"
-	if link != "" {
-		note += " [The whole report](" + link + ")"
-	}
-	note += "\n"
-	var kept strings.Builder
-	left, open := most-len([]rune(note)), 0
-	for line := range strings.Lines(text) {
-		deeper := open + strings.Count(line, "<details") - strings.Count(line, "</details>")
-		n := len([]rune(line))
-		if n+max(deeper, open, 0)*len(closing) > left {
-			break
-		}
-		left -= n
-		kept.WriteString(line)
-		open = deeper
-	}
-	return kept.String() + strings.Repeat(closing, max(open, 0)) + note
-}
-
 // inWorkflow writes what GitHub Actions shows beside a comment, where it runs us.
-func inWorkflow(out io.Writer, r reconcile.Report, text string, o commentOptions, link string) error {
+func inWorkflow(out io.Writer, r reconcile.Report, o commentOptions, link string) error {
 	if name := os.Getenv("GITHUB_STEP_SUMMARY"); name != "" {
-		if err := appendTo(name, shorten(text, maxSummary, "")); err != nil {
+		text, err := markdown(r, report.MarkdownOptions{Limit: maxSummary})
+		if err != nil {
+			return err
+		}
+		if err := appendTo(name, text); err != nil {
 			return fmt.Errorf("write the job's summary: %w", err)
 		}
 	}
@@ -157,7 +141,7 @@ func inWorkflow(out io.Writer, r reconcile.Report, text string, o commentOptions
 	if os.Getenv("GITHUB_ACTIONS") != "true" {
 		return nil
 	}
-	_, err := io.WriteString(out, annotations(r, o.path))
+	_, err := io.WriteString(out, report.Annotations(r, o.path))
 	return err
 }
 
@@ -171,33 +155,4 @@ func appendTo(name, text string) error {
 	}
 	_, err = f.WriteString(text)
 	return errors.Join(err, f.Close())
-}
-
-// maxAnnotations is how many errors, and how many warnings, GitHub shows of one step.
-const maxAnnotations = 10
-
-// annotations are workflow commands that put findings on the catalog's lines.
-func annotations(r reconcile.Report, folder string) string {
-	var b strings.Builder
-	write := func(kind string, fs []reconcile.Finding) {
-		for _, f := range fs[:min(len(fs), maxAnnotations)] {
-			b.WriteString("::" + kind + " ")
-			if f.Origin.File != "" {
-				fmt.Fprintf(&b, "file=%s,line=%d,", commandProperty(path.Join(folder, f.Origin.File)), max(f.Origin.Line, 1))
-			}
-			fmt.Fprintf(&b, "title=%s::%s\n", commandProperty(strings.TrimSpace(f.Rule+" "+f.Image)), commandData(f.Summary))
-		}
-	}
-	write("error", append(report.Blocked(r), r.Plan.Violations...))
-	write("warning", r.Plan.Notes)
-	return b.String()
-}
-
-// commandData escapes the message of a workflow command (actions/toolkit, "Workflow commands").
-func commandData(s string) string {
-	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(report.Plain(s))
-}
-
-func commandProperty(s string) string {
-	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(commandData(s))
 }

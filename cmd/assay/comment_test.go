@@ -50,11 +50,11 @@ func TestCommentAndSummary(t *testing.T) {
 	plan, summary, output := workflow(t, s, 12)
 	for range 2 {
 		code, stdout, stderr := assay(t, "comment", "--report", plan, "--pull-request", "1", "--path", "deploy")
-		if code != 0 || strings.Count(stdout, "\n") != maxAnnotations || !strings.HasPrefix(stdout, "::error file=deploy/images/a%2Cb.hcl,line=1,title=sources app0%3A1.0::50%25 of it ::set-output") {
+		if code != 0 || strings.Count(stdout, "\n") != report.MaxAnnotations || !strings.HasPrefix(stdout, "::error file=deploy/images/a%2Cb.hcl,line=1,title=sources app0%3A1.0::50%25 of it ::set-output") {
 			t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 		}
 	}
-	if all := s.Comments(1); len(all) != 1 || all[0].Edits != 0 || !strings.Contains(all[0].Body, "app11&#58;1.0") {
+	if all := s.Comments(1); len(all) != 1 || all[0].Edits != 0 || !strings.Contains(all[0].Body, "`app11:1.0`") {
 		t.Errorf("comments %+v", all)
 	}
 	if got, err := os.ReadFile(summary); err != nil || !strings.Contains(string(got), "### Assay plan") {
@@ -121,14 +121,11 @@ func FuzzComment(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var b bytes.Buffer
-		if err := report.Markdown(&b, r); err != nil {
-			t.Fatal(err)
+		text, err := markdown(r, report.MarkdownOptions{Limit: 2000, Link: "https://example.com"})
+		if n := len([]rune(text)); err != nil || n > 2000 {
+			t.Errorf("%d characters, %v", n, err)
 		}
-		if s := shorten(b.String(), 2000, "https://example.com"); len([]rune(s)) > 2000 {
-			t.Errorf("%d characters", len([]rune(s)))
-		}
-		for l := range strings.Lines(annotations(r, "")) {
+		for l := range strings.Lines(report.Annotations(r, "")) {
 			if !strings.HasPrefix(l, "::error ") && !strings.HasPrefix(l, "::warning ") {
 				t.Errorf("a line of its own: %q", l)
 			}

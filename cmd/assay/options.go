@@ -44,7 +44,7 @@ func (o *runOptions) flags(c *cobra.Command) {
 	o.stage = 20 << 30
 	f := c.Flags()
 	f.StringVar(&o.since, "since", "", "look only at repositories in which the catalog differs from that of this `commit`, as after a merge")
-	f.StringVarP(&o.output, "output", "o", "text", "text, json or markdown")
+	f.StringVarP(&o.output, "output", "o", "text", "text, json, markdown or sarif")
 	f.StringVar(&o.cache, "cache", "", "the `folder` for what may vanish: staged content, the advisory database; default: assay in the user's cache folder")
 	f.Var(&o.stage, "stage", "how much `content` may be staged for scanners at a time, such as 20GiB")
 	f.StringSliceVar(&o.insecure, "insecure-registry", nil, "a `host` to speak plain http with; loopback addresses need no mention")
@@ -71,10 +71,10 @@ func (o *runOptions) folder() (string, error) {
 
 func (o *runOptions) check() error {
 	switch o.output {
-	case "text", "json", "markdown":
+	case "text", "json", "markdown", "sarif":
 		return nil
 	}
-	return fmt.Errorf("output %q is none of text, json, markdown", o.output)
+	return fmt.Errorf("output %q is none of text, json, markdown, sarif", o.output)
 }
 
 // bytesFlag is a number of bytes, written with an optional unit.

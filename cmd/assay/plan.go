@@ -48,7 +48,7 @@ func runPlan(ctx context.Context, io stdio, o planOptions) error {
 	}
 	rep := reconcile.Preview(ctx, run.desired, observed, sensors, time.Now())
 	run.progress.end()
-	if err := render(io.out, o.output, rep); err != nil {
+	if err := render(io.out, o.runOptions, rep); err != nil {
 		return err
 	}
 	return verdict(rep, o.detailed, o.gaps)
@@ -68,14 +68,16 @@ func verdict(r reconcile.Report, detailed, gaps bool) error {
 	return nil
 }
 
-func render(w io.Writer, format string, r reconcile.Report) error {
-	switch format {
+func render(w io.Writer, o runOptions, r reconcile.Report) error {
+	switch o.output {
 	case "json":
 		return report.JSON(w, r)
 	case "markdown":
-		return report.Markdown(w, r)
+		return report.Markdown(w, r, report.MarkdownOptions{})
+	case "sarif":
+		return report.SARIF(w, r, report.SARIFOptions{Folder: o.path, Version: version})
 	case "text":
 		return report.Text(w, r, coloured(w))
 	}
-	return fmt.Errorf("output %q is none of text, json, markdown", format)
+	return fmt.Errorf("output %q is none of text, json, markdown, sarif", o.output)
 }

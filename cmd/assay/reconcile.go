@@ -42,7 +42,7 @@ func runReconcile(ctx context.Context, io stdio, o runOptions) error {
 	rep := reconcile.Reconcile(ctx, run.desired, observed, sensors, effects, time.Now())
 	run.progress.end()
 	run.remember(rep)
-	if err := render(io.out, o.output, rep); err != nil {
+	if err := render(io.out, o, rep); err != nil {
 		return err
 	}
 	return verdict(rep, false, false)

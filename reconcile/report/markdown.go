@@ -1,188 +1,519 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/assay-oci/assay/reconcile"
 )
 
-// Markdown writes a report for a pull request or a job summary: the verdict first, one row an image, details folded.
-func Markdown(w io.Writer, r reconcile.Report) error {
-	m := &printer{w: w}
-	title := "Assay plan"
-	if r.Result != nil {
-		title = "Assay reconcile"
-	}
-	m.printf("### %s: %s\n\n", title, strings.TrimSuffix(verdict(r), "."))
-	m.rows(r)
-	m.advice(append(Blocked(r), r.Plan.Violations...))
-	m.listed("Notes", r.Plan.Notes)
-	m.unread(r.Plan.Gaps)
-	m.profiles(r.Plan.Profiles)
-	m.details(r)
-	if c := r.Plan.Commit; c != "" {
-		m.printf("<sub>catalog at %s</sub>\n", code(fmt.Sprintf("%.12s", c)))
-	}
-	return m.err
+// MarkdownOptions are those of Markdown.
+type MarkdownOptions struct {
+	Limit    int       // characters at most; 0: as long as it gets
+	Link     string    // the address of the whole report, for one that is shortened; empty for none
+	Approved *Approved // what the plan said that was approved; nil for a plan, or if that isn't known
+	Ended    time.Time // when a reconcile ended; zero: not said
 }
 
-func verdict(r reconcile.Report) string {
-	line := Summarize(r).Line(r.Result != nil)
-	line = strings.TrimPrefix(strings.TrimPrefix(line, "Plan: "), "Reconciled: ")
-	return strings.ToLower(line[:1]) + line[1:]
+// Markdown writes a report for a pull request or a job's summary: the verdict first, then what changes the policy, one row an image, and what can be done;
+// the evidence is folded. One that is too long loses folded evidence first, the biggest first, then what is aside, the advice, and rows.
+func Markdown(w io.Writer, r reconcile.Report, o MarkdownOptions) error {
+	p := &page{r: r, o: o, rows: rows(r), names: r.Plan.Registries}
+	d := &document{title: p.title(), sections: []*section{
+		p.reconciled(), p.policy(), p.differences(), p.table(), p.failures(), p.advice(), p.notes(), p.unread(), p.pulls(), p.evidence(), p.actions(), p.foot(),
+	}}
+	_, err := io.WriteString(w, d.render(o.Limit, o.Link))
+	return err
 }
 
-// rows writes the table: blocked images first, since they need someone to act.
-func (m *printer) rows(r reconcile.Report) {
-	blocked := byImage(Blocked(r))
-	violating := byImage(r.Plan.Violations)
-	gs := groups(r)
-	if len(blocked) == 0 && len(violating) == 0 && len(gs) == 0 {
-		return
-	}
-	m.printf("| | image | what happens | catalog |\n|---|---|---|---|\n")
-	for _, b := range blocked {
-		m.printf("| ❌ | %s | **blocked** by %s | %s |\n", code(b.title), rules(b.findings), code(strings.TrimSpace(place(b.findings[0].Origin))))
-	}
-	for _, b := range violating {
-		m.printf("| ⚠️ | %s | approved, **violates** %s | %s |\n", code(b.title), rules(b.findings), code(strings.TrimSpace(place(b.findings[0].Origin))))
-	}
-	for _, g := range gs {
-		m.printf("| %s | %s | %s | %s |\n", sign(g), code(g.title), happens(g), code(strings.TrimSpace(place(g.origin))))
-	}
-	m.printf("\n")
+// page is a report while it is written as Markdown.
+type page struct {
+	r     reconcile.Report
+	o     MarkdownOptions
+	rows  []*row
+	names names
 }
 
-func sign(g group) string {
-	removes, failed := true, false
-	for _, l := range g.lines {
-		removes = removes && l.mark == '-'
-		failed = failed || l.outcomes[reconcile.Failed]+l.outcomes[reconcile.Stale] > 0
+func (p *page) applied() bool { return p.r.Result != nil }
+
+// title is the verdict: how many images end how.
+func (p *page) title() string {
+	what := "plan"
+	if p.applied() {
+		what = "reconcile"
 	}
+	counts := map[string]int{}
+	for _, x := range p.rows {
+		counts[p.state(x)]++
+	}
+	var parts []string
+	for _, state := range states {
+		if n := counts[state]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	if n := len(p.r.Plan.Gaps); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d could not be read", n))
+	}
+	if len(parts) == 0 {
+		parts = []string{"nothing to do, the registries match the catalog"}
+	}
+	changes := ""
+	if slices.ContainsFunc(p.r.Plan.Notes, isPolicyChange) {
+		changes = " · changes policy"
+	}
+	return "### Assay " + what + ": " + strings.Join(parts, ", ") + changes + "\n\n"
+}
+
+// The states of an image once a plan was applied; before, they are the verdicts.
+const (
+	admitted = "admitted"
+	given    = "with new records"
+	undone   = "not finished"
+)
+
+var states = []string{ready, admitted, renewed, given, blocked, undone, violating, revoked, removed}
+
+func (p *page) state(x *row) string {
+	v := x.verdict()
 	switch {
-	case failed:
+	case !p.applied() || v == blocked || v == violating:
+		return v
+	case x.failed():
+		return undone
+	case v == ready:
+		return admitted
+	case v == renewed:
+		return given
+	}
+	return v
+}
+
+// reconciled says how many registries are as they shall be, and when.
+func (p *page) reconciled() *section {
+	s := &section{rank: rankOutcome, tail: "\n", noun: [2]string{"outcome", "outcomes"}}
+	if !p.applied() {
+		return s
+	}
+	whole := map[string]bool{}
+	for _, x := range p.rows {
+		for i, a := range x.actions {
+			if a.To.IsZero() {
+				continue
+			}
+			name := p.names.registry(a.To)
+			sound, seen := whole[name]
+			whole[name] = (sound || !seen) && x.outcomes[i].Status == reconcile.Done
+		}
+	}
+	done := 0
+	for _, ok := range whole {
+		if ok {
+			done++
+		}
+	}
+	at := ""
+	if t := p.o.Ended; !t.IsZero() {
+		at = t.UTC().Format(" at 15:04 UTC on 2006-01-02")
+	}
+	if len(whole) == 0 {
+		s.add("**Reconciled**" + at + "; there was nothing to write.\n")
+		return s
+	}
+	s.add(fmt.Sprintf("**Reconciled** %d of %s%s.\n", done, counted(len(whole), "registry", "registries"), at))
+	return s
+}
+
+// PolicyChange is the rule of findings about what a pull request changes of what judges it.
+const policyChange = "policy-change"
+
+func isPolicyChange(f reconcile.Finding) bool { return f.Rule == policyChange }
+
+// policy calls out what else than images a pull request changes.
+func (p *page) policy() *section {
+	s := &section{rank: rankPolicy, head: "> **This also changes policy.** Images are judged by what is merged now and by what this changes it to:\n>\n", tail: "\n",
+		noun: [2]string{"change of policy", "changes of policy"}}
+	for _, f := range told(p.r.Plan.Notes) {
+		if !isPolicyChange(f) {
+			continue
+		}
+		effect := ""
+		if f.ID == "loosened" || f.ID == "tightened" {
+			effect = "**" + f.ID + "**: "
+		}
+		s.add("> - " + effect + joined(code(f.Summary), located(f.Origin)) + "\n")
+	}
+	return s
+}
+
+// located shows where in the catalog something stands.
+func located(o reconcile.Origin) string { return code(strings.TrimSpace(place(o))) }
+
+// table has a row an image.
+func (p *page) table() *section {
+	head := "| | image | change | verdict | vulnerabilities | since the approved version |\n|---|---|---|---|---|---|\n"
+	s := &section{rank: rankRow, head: head, tail: "\n", noun: [2]string{"row", "rows"}}
+	for _, x := range p.rows {
+		s.add(fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", p.sign(x), code(x.title), p.change(x), p.verdict(x), p.found(x), since(x)))
+	}
+	return s
+}
+
+func (p *page) sign(x *row) string {
+	switch s := p.state(x); {
+	case s == blocked:
+		return "❌"
+	case s == violating || s == undone:
 		return "⚠️"
-	case removes:
+	case s == revoked || s == removed:
 		return "🗑"
 	}
 	return "✅"
 }
 
-func happens(g group) string {
-	counts := map[string]int{}
-	var order []string
-	for _, l := range g.lines {
-		verb := l.verb
-		if l.mark == '~' {
-			verb = "move tag"
-		}
-		if counts[verb] == 0 {
-			order = append(order, verb)
-		}
-		counts[verb] += l.count
+// change says what is new about an image.
+func (p *page) change(x *row) string {
+	switch x.verdict() {
+	case revoked, removed:
+		return x.verdict()
+	case renewed:
+		return "new records only"
+	case violating:
+		return "approved"
 	}
 	var parts []string
-	for _, v := range order {
-		parts = append(parts, fmt.Sprintf("%s %d", v, counts[v]))
+	copies := slices.ContainsFunc(x.actions, func(a reconcile.Action) bool { return a.Kind == reconcile.Copy })
+	switch {
+	case x.profile == nil && !copies:
+	case x.profile != nil && x.profile.Since == nil:
+		parts = append(parts, "new image")
+	case copies || x.profile.Blocked:
+		parts = append(parts, "new version")
 	}
-	return strings.Join(parts, " · ")
-}
-
-type refused struct {
-	title    string
-	findings []reconcile.Finding
-}
-
-func byImage(fs []reconcile.Finding) []refused {
-	var out []refused
-	for _, f := range fs {
-		title := f.Image
-		if title == "" {
-			title = "the catalog"
-		}
-		if len(out) == 0 || out[len(out)-1].title != title {
-			out = append(out, refused{title: title})
-		}
-		out[len(out)-1].findings = append(out[len(out)-1].findings, f)
+	added, moved := x.tags()
+	if _, version, ok := strings.Cut(x.title, ":"); ok && copies {
+		added = slices.DeleteFunc(added, func(t string) bool { return t == version })
 	}
-	return out
+	if len(added) > 0 {
+		parts = append(parts, "+"+counted(len(added), "tag", "tags")+" "+some(added))
+	}
+	if len(moved) > 0 {
+		parts = append(parts, "moves "+some(moved))
+	}
+	return strings.Join(parts, ", ")
 }
 
+// mostNamed is how many tags or registries a cell names.
+const mostNamed = 3
+
+func some(list []string) string {
+	shown := codes(list[:min(len(list), mostNamed)])
+	if more := len(list) - mostNamed; more > 0 {
+		shown += fmt.Sprintf(" and %d more", more)
+	}
+	return shown
+}
+
+func (p *page) verdict(x *row) string {
+	switch x.verdict() {
+	case blocked:
+		return "**blocked** by " + rules(x.blocked)
+	case violating:
+		return joined("**violates** "+rules(x.violates), p.removal(x))
+	}
+	if x.failed() {
+		return "**not finished**: " + ended(x)
+	}
+	switch to := p.names.of(x.actions, reconcile.Copy, reconcile.TagIt, reconcile.Place); {
+	case x.verdict() == revoked || x.verdict() == removed:
+		return p.removal(x)
+	case p.applied():
+		return "in " + some(to)
+	case x.pending:
+		return "ready once approved, for " + some(to)
+	default:
+		return "ready, for " + some(to)
+	}
+}
+
+// ended counts how a row's actions ended.
+func ended(x *row) string {
+	counts := x.ended()
+	var out []string
+	for _, s := range []reconcile.Status{reconcile.Done, reconcile.Failed, reconcile.Stale, reconcile.Skipped} {
+		if n := counts[s]; n > 0 {
+			out = append(out, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// removal says what goes where.
+func (p *page) removal(x *row) string {
+	deletes, loses := "deletes it from ", "disappears"
+	if p.applied() {
+		deletes, loses = "deleted from ", "is gone"
+	}
+	var parts []string
+	if from := p.names.of(x.actions, reconcile.Delete); len(from) > 0 {
+		parts = append(parts, deletes+some(from))
+	}
+	if lost := x.lost(); len(lost) > 0 {
+		where := ""
+		if from := p.names.of(x.actions, reconcile.Untag); len(from) > 0 {
+			where = " in " + some(from)
+		}
+		word, verb := "tag ", loses
+		if len(lost) > 1 {
+			word, verb = "tags ", strings.NewReplacer("disappears", "disappear", "is", "are").Replace(loses)
+		}
+		parts = append(parts, word+some(lost)+" "+verb+where)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// found tells of vulnerabilities, merged and by scanner; of what goes, why.
+func (p *page) found(x *row) string {
+	if x.profile == nil {
+		for _, a := range x.actions {
+			if a.Kind == reconcile.Delete || a.Kind == reconcile.Untag {
+				reason := a.Reason
+				if a.Revoked != nil {
+					reason = a.Revoked.Reason
+				}
+				return code(reason)
+			}
+		}
+		return ""
+	}
+	if len(x.profile.Scanners) == 0 {
+		return "not scanned"
+	}
+	var by []string
+	for _, s := range x.profile.Scanners {
+		said := severities(s.Severities)
+		if s.NoVerdict != "" {
+			said = "no verdict"
+		}
+		by = append(by, code(s.Scanner)+" "+said)
+	}
+	fixable := ""
+	switch n := x.profile.Fixable; {
+	case n > 0:
+		fixable = fmt.Sprintf(", %d fixable", n)
+	case len(x.profile.Vulnerabilities) > 0:
+		fixable = ", none fixable"
+	}
+	return severities(x.profile.Severities) + fixable + " (" + strings.Join(by, " · ") + ")"
+}
+
+// since is how an image differs from the one that is approved now.
+func since(x *row) string {
+	for _, a := range x.actions {
+		if a.Revoked != nil && a.Revoked.Replacement != "" {
+			return "replaced by " + code(a.Revoked.Replacement)
+		}
+	}
+	if x.profile == nil {
+		return ""
+	}
+	c := x.profile.Since
+	if c == nil {
+		return "first version"
+	}
+	return joined(balance(*c), packages(*c), grown(c.Bytes))
+}
+
+// rules names the rules of findings, each once.
 func rules(fs []reconcile.Finding) string {
 	var names []string
 	for _, f := range fs {
-		names = append(names, code(f.Rule))
+		names = append(names, f.Rule)
 	}
-	return strings.Join(distinct(names), ", ")
+	names = distinct(names)
+	return counted(len(names), "rule", "rules") + ": " + codes(names)
 }
 
-func (m *printer) advice(fs []reconcile.Finding) {
-	if len(fs) == 0 {
-		return
+// mostAdvice is how many findings of one rule about one image are told; the rest is counted.
+const mostAdvice = 10
+
+// advice says what would mend what is refused.
+func (p *page) advice() *section {
+	head := "**What the author can do:**\n\n"
+	if p.applied() {
+		head = "**What can be done:**\n\n"
 	}
-	m.printf("**What can be done:**\n\n")
-	for _, f := range fs {
-		m.printf("- ")
+	s := &section{rank: rankAdvice, head: head, tail: "\n", noun: [2]string{"piece of advice", "pieces of advice"}}
+	for _, x := range p.rows {
+		count := map[string]int{}
+		all := slices.Concat(x.blocked, x.violates)
+		for _, f := range all {
+			if count[f.Rule]++; count[f.Rule] > mostAdvice {
+				continue
+			}
+			about := code(x.title) + " — "
+			s.add("- " + about + code(f.Rule) + ": " + joined(code(sentence(f)), advised(f.Detail), located(f.Origin)) + "\n")
+		}
+		for _, rule := range sortedKeys(count) {
+			if more := count[rule] - mostAdvice; more > 0 {
+				s.add(fmt.Sprintf("- %s — %s: and %d more\n", code(x.title), code(rule), more))
+			}
+		}
+	}
+	return s
+}
+
+func advised(detail string) string {
+	if detail == "" {
+		return ""
+	}
+	return "**→** " + code(detail)
+}
+
+// notes are what is told and blocks nothing.
+func (p *page) notes() *section {
+	s := &section{rank: rankAside, head: "**Notes:**\n\n", tail: "\n", noun: [2]string{"note", "notes"}}
+	for _, f := range told(p.r.Plan.Notes) {
+		if isPolicyChange(f) {
+			continue
+		}
+		about := ""
 		if f.Image != "" {
-			m.printf("%s: ", code(f.Image))
+			about = code(f.Image) + " — "
 		}
-		m.printf("%s %s", code(f.Rule), code(sentence(f)))
-		if f.Detail != "" {
-			m.printf(" — %s", code(f.Detail))
+		s.add("- " + about + code(f.Rule) + ": " + joined(code(sentence(f)), advised(f.Detail), located(f.Origin)) + "\n")
+	}
+	return s
+}
+
+func (p *page) unread() *section {
+	s := &section{rank: rankAside, head: "**Could not be read** (nothing below is changed):\n\n", tail: "\n", noun: [2]string{"gap", "gaps"}}
+	for _, line := range unread(p.r.Plan.Gaps) {
+		s.add("- " + code(line) + "\n")
+	}
+	return s
+}
+
+// failures say what was not done, why, and what becomes of it.
+func (p *page) failures() *section {
+	s := &section{rank: rankOutcome, head: "**Not done:**\n\n", tail: "\n", noun: [2]string{"failure", "failures"}}
+	for _, x := range p.rows {
+		waiting := 0
+		var lines []string
+		for i, o := range x.outcomes {
+			l := describe(x.actions[i])
+			what := fmt.Sprintf("- %s — %s %s: %s", code(x.title), l.verb, code(l.what), code(cmp.Or(o.Reason, string(o.Status))))
+			switch o.Status {
+			case reconcile.Failed:
+				lines = append(lines, what+" · the next run tries again\n")
+			case reconcile.Stale:
+				lines = append(lines, what+" · nothing was written; the run of the newer state does it\n")
+			case reconcile.Skipped:
+				waiting++
+			}
 		}
-		m.printf("\n")
+		for _, line := range distinct(lines) {
+			s.add(line)
+		}
+		if waiting > 0 {
+			s.add(fmt.Sprintf("- %s — %s for what was not done\n", code(x.title), counted(waiting, "action waits", "actions wait")))
+		}
 	}
-	m.printf("\n")
+	return s
 }
 
-func (m *printer) listed(title string, fs []reconcile.Finding) {
-	if len(fs) == 0 {
-		return
+// pulls are the commands by which what was admitted is had, by digest, and verified.
+func (p *page) pulls() *section {
+	s := &section{rank: rankAside, head: "**Pull by digest:**\n\n", tail: "\n", noun: [2]string{"pull command", "pull commands"}}
+	if !p.applied() {
+		return s
 	}
-	m.printf("**%s:**\n\n", title)
-	for _, f := range fs {
-		m.printf("- %s %s %s\n", code(f.Rule), code(sentence(f)), code(strings.TrimSpace(place(f.Origin))))
+	for _, x := range p.rows {
+		if v := x.verdict(); v != ready && v != renewed || x.digest.IsZero() {
+			continue
+		}
+		var parts []string
+		repos, signed := x.complete()
+		for _, r := range repos {
+			parts = append(parts, fmt.Sprintf("%s %s", code(p.names.registry(r)), code("docker pull "+r.String()+"@"+x.digest.String())))
+		}
+		if len(repos) > 0 && signed {
+			parts = append(parts, "signature, verdict and approval "+code("assay verify "+repos[0].String()+"@"+x.digest.String()+p.trusted()))
+		}
+		if len(parts) > 0 {
+			s.add("- " + code(x.title) + ": " + strings.Join(parts, " · ") + "\n")
+		}
 	}
-	m.printf("\n")
+	return s
 }
 
-func (m *printer) unread(gaps []reconcile.Gap) {
-	if len(gaps) == 0 {
-		return
+// complete lists the repositories in which all that the row wanted was done, in the plan's order, and tells whether records lie there.
+func (x *row) complete() (repos []reconcile.Repo, signed bool) {
+	failed := map[reconcile.Repo]bool{}
+	for i, a := range x.actions {
+		failed[a.To] = failed[a.To] || x.outcomes[i].Status != reconcile.Done
 	}
-	m.printf("**Could not be read** (nothing below is changed):\n\n")
-	for _, s := range unread(gaps) {
-		m.printf("- %s\n", code(s))
+	for _, a := range x.actions {
+		if !a.To.IsZero() && !failed[a.To] && !slices.Contains(repos, a.To) {
+			repos = append(repos, a.To)
+		}
+		signed = signed || a.Kind == reconcile.Place && !failed[a.To]
 	}
-	m.printf("\n")
+	return repos, signed
 }
 
-func (m *printer) details(r reconcile.Report) {
-	gs := groups(r)
-	if len(gs) == 0 {
-		return
+// shellWord is what a shell takes as it stands.
+var shellWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,200}$`)
+
+// trusted says whose signatures count, as flags of verify.
+func (p *page) trusted() string {
+	if c := p.r.Plan.Catalog; shellWord.MatchString(c) {
+		return " --catalog " + c
 	}
-	m.printf("<details><summary>All actions</summary>\n\n")
-	for _, g := range gs {
-		m.printf("%s\n\n", code(g.title))
+	return " --key cosign.pub"
+}
+
+// actions lists all of them, folded.
+func (p *page) actions() *section {
+	s := &section{rank: rankFolded, head: "<details><summary>All actions</summary>\n\n", tail: "\n</details>\n\n", noun: [2]string{"action", "actions"}}
+	for _, g := range groups(p.r) {
 		for _, l := range g.lines {
-			m.printf("- %s %s × %d %s", code(string(l.mark)), l.verb, l.count, code(l.what))
-			if l.reason != "" {
-				m.printf(" — %s", code(l.reason))
-			}
-			for _, s := range []reconcile.Status{reconcile.Done, reconcile.Failed, reconcile.Stale, reconcile.Skipped} {
-				if n := l.outcomes[s]; n > 0 {
-					m.printf(" · %s %d", s, n)
-				}
-			}
-			for _, f := range distinct(l.failures) {
-				m.printf(" · %s", code(f))
-			}
-			m.printf("\n")
+			s.add(actionLine(g.title, l))
 		}
-		m.printf("\n")
 	}
-	m.printf("</details>\n\n")
+	return s
+}
+
+func actionLine(title string, l line) string {
+	parts := []string{fmt.Sprintf("- %s %s %s × %d %s", code(string(l.mark)), code(title), l.verb, l.count, code(l.what)), code(l.reason)}
+	for _, s := range []reconcile.Status{reconcile.Done, reconcile.Failed, reconcile.Stale, reconcile.Skipped} {
+		if n := l.outcomes[s]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", s, n))
+		}
+	}
+	for _, f := range distinct(l.failures) {
+		parts = append(parts, code(f))
+	}
+	return joined(parts...) + "\n"
+}
+
+// foot says of which commit this is, and as of when ages are told.
+func (p *page) foot() *section {
+	s := &section{rank: rankAside, noun: [2]string{"footer", "footers"}}
+	var parts []string
+	if c := p.r.Plan.Commit; c != "" {
+		parts = append(parts, "catalog at "+code(fmt.Sprintf("%.12s", c)))
+	}
+	if t := p.r.Plan.Made; !t.IsZero() {
+		parts = append(parts, "planned at "+t.UTC().Format("2006-01-02 15:04 UTC"))
+	}
+	if len(parts) > 0 {
+		s.add("<sub>" + joined(parts...) + "</sub>\n")
+	}
+	return s
 }

@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-const hex = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+const sum = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 func repo(t testing.TB, s string) reconcile.Repo {
 	t.Helper()
@@ -42,7 +42,7 @@ func tag(t testing.TB, s string) reconcile.Tag {
 
 // sample is a report with one of everything.
 func sample(t testing.TB, applied bool) reconcile.Report {
-	d := reconcile.MustDigest("sha256:" + hex)
+	d := reconcile.MustDigest("sha256:" + sum)
 	eu := repo(t, "registry.eu.example.com/approved/nginx")
 	none := reconcile.Digest{}
 	at := reconcile.Origin{File: "images/nginx.hcl", Line: 9}
@@ -65,12 +65,12 @@ func sample(t testing.TB, applied bool) reconcile.Report {
 		},
 		Profiles: []reconcile.Profile{{Image: "nginx:1.27.3", Source: repo(t, "docker.io/library/nginx"), Digest: d, Platforms: []string{"linux/amd64", "linux/arm64"}, Bytes: 71303168, Users: []string{""},
 			Purpose: "</details> | @acme/everybody closes #1 <!-- assay -->", Owner: "@acme/edge", System: "debian:12", Support: &reconcile.Support{Until: time.Date(2028, 6, 30, 0, 0, 0, 0, time.UTC)},
-			Licenses: []string{"BSD-2-Clause", "GPL-2.0-or-later` | x"}, Severities: map[string]int{"high": 2}, Fixable: 0, Disputed: []string{"CVE-2023-45853"},
+			Licenses: []string{"BSD-2-Clause", "GPL-2.0-or-later` | x"}, Severities: map[string]int{"high": 2}, Fixable: 0, Disputed: []reconcile.Dispute{{ID: "CVE-2023-45853", Package: "zlib1g 1.2.13", Reports: []string{"trivy high"}, Silent: []string{"grype"}}},
 			Scanners: []reconcile.ProfileScan{{Scanner: "trivy", Version: "0.70.0", Database: time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC), Packages: 113, Severities: map[string]int{"high": 2}},
 				{Scanner: "grype", Severities: map[string]int{}, NoVerdict: "its database is 9 days old"}},
 			Rules:  []reconcile.ProfileRule{{Rule: "sources", Result: "passed"}, {Rule: "config", Result: "warned", Found: 1}},
 			Review: &reconcile.Review{State: reconcile.Pending, Reason: "its pull request isn't merged yet"},
-			Since:  &reconcile.Comparison{Version: "1.27.2", Bytes: -1200, Added: []string{"libx 1 | <img src=x>"}, Updated: []string{"openssl 3.0.1 → 3.0.2"}, Fixed: []string{"CVE-2026-1", "CVE-2026-2"}, Introduced: []string{"CVE-2026-3"}, Config: []string{"user root → nginx"}}}},
+			Since:  &reconcile.Comparison{Version: "1.27.2", Bytes: -1200, Added: []string{"libx 1 | <img src=x>"}, Updated: []string{"openssl 3.0.1 → 3.0.2"}, Fixed: []reconcile.ProfileVulnerability{{ID: "CVE-2026-1", Severity: "high", Package: "openssl 3.0.1"}, {ID: "CVE-2026-2", Severity: "low", Package: "openssl 3.0.1"}}, Introduced: []reconcile.ProfileVulnerability{{ID: "CVE-2026-3", Severity: "critical", Package: "libx 1", FixedIn: []string{"2"}}}, Config: []string{"user root → nginx"}}}},
 		Violations: []reconcile.Finding{{Rule: "vulnerabilities", Severity: reconcile.Critical, ID: "CVE-2026-9999", Package: "zlib1g", Image: "redis:7.4",
 			Summary: "critical CVE-2026-9999 in zlib1g 1.2.13: | <b>overflow</b> @acme/everybody", Detail: "update zlib1g 1.2.13 to 1.3.1", Origin: reconcile.Origin{File: "redis.hcl", Line: 4}}},
 		Notes: []reconcile.Finding{{Rule: "tag-move", Image: "nginx:1.27.3", Summary: "tag stable moves", Origin: at}},
@@ -98,13 +98,13 @@ func TestGolden(t *testing.T) {
 	for name, render := range map[string]func(*bytes.Buffer) error{
 		"plan.txt":          func(b *bytes.Buffer) error { return Text(b, sample(t, false), false) },
 		"plan.colour.txt":   func(b *bytes.Buffer) error { return Text(b, sample(t, false), true) },
-		"plan.md":           func(b *bytes.Buffer) error { return Markdown(b, sample(t, false)) },
+		"plan.md":           func(b *bytes.Buffer) error { return Markdown(b, sample(t, false), MarkdownOptions{}) },
 		"plan.json":         func(b *bytes.Buffer) error { return JSON(b, sample(t, false)) },
 		"reconcile.txt":     func(b *bytes.Buffer) error { return Text(b, sample(t, true), false) },
-		"reconcile.md":      func(b *bytes.Buffer) error { return Markdown(b, sample(t, true)) },
+		"reconcile.md":      func(b *bytes.Buffer) error { return Markdown(b, sample(t, true), MarkdownOptions{}) },
 		"reconcile.json":    func(b *bytes.Buffer) error { return JSON(b, sample(t, true)) },
 		"nothing-to-do.txt": func(b *bytes.Buffer) error { return Text(b, reconcile.Report{}, false) },
-		"nothing-to-do.md":  func(b *bytes.Buffer) error { return Markdown(b, reconcile.Report{}) },
+		"nothing-to-do.md":  func(b *bytes.Buffer) error { return Markdown(b, reconcile.Report{}, MarkdownOptions{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
@@ -136,7 +136,7 @@ func TestARegistryThatIsDownFillsNoScreens(t *testing.T) {
 	}
 	for name, render := range map[string]func(*bytes.Buffer) error{
 		"text":     func(b *bytes.Buffer) error { return Text(b, r, false) },
-		"markdown": func(b *bytes.Buffer) error { return Markdown(b, r) },
+		"markdown": func(b *bytes.Buffer) error { return Markdown(b, r, MarkdownOptions{}) },
 	} {
 		var b bytes.Buffer
 		if err := render(&b); err != nil {
@@ -164,8 +164,22 @@ func hostile(t testing.TB, s string) reconcile.Report {
 	return r
 }
 
-// In Markdown, foreign text consists of letters, digits, spaces, a few marks and entities, whatever it was.
-var foreign = regexp.MustCompile(`<code>((?:[\p{L}\p{Nd} ,.;]|&#[0-9]+;)*)</code>`)
+// In Markdown, foreign text is in code spans, and in HTML it consists of letters, digits, spaces and entities, whatever it was.
+var foreign = regexp.MustCompile("`[^`|\n]+`|<code>(?:[\\p{L}\\p{Nd} ]|&#[0-9]+;)*</code>")
+
+// checkForeign asserts that nothing but code holds what is foreign.
+func checkForeign(t *testing.T, md, s string) {
+	t.Helper()
+	rest := foreign.ReplaceAllString(md, "")
+	if strings.Contains(rest, "code>") || strings.Contains(rest, "`") || !utf8.ValidString(rest) {
+		t.Fatalf("%q breaks out of its cell:\n%s", s, md)
+	}
+	for _, bad := range []string{"<script", "<img", "<!--", "](", "http", "@"} {
+		if strings.Contains(rest, bad) {
+			t.Fatalf("%q leaves %q in\n%s", s, bad, rest)
+		}
+	}
+}
 
 func checkHostile(t *testing.T, s string) {
 	t.Helper()
@@ -179,18 +193,10 @@ func checkHostile(t *testing.T, s string) {
 			t.Fatalf("%q lets %U reach the terminal", s, c)
 		}
 	}
-	if err := Markdown(&md, r); err != nil {
+	if err := Markdown(&md, r, MarkdownOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	rest := foreign.ReplaceAllString(md.String(), "")
-	if strings.Contains(rest, "code>") || !utf8.ValidString(rest) {
-		t.Fatalf("%q breaks out of its cell:\n%s", s, md.String())
-	}
-	for _, bad := range []string{"<script", "<img", "<!--", "](", "http", "@"} {
-		if strings.Contains(rest, bad) {
-			t.Fatalf("%q leaves %q in\n%s", s, bad, rest)
-		}
-	}
+	checkForeign(t, md.String(), s)
 	if err := JSON(&js, r); err != nil {
 		t.Fatal(err)
 	}
