@@ -1,6 +1,9 @@
 package reconcile
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Status is how an action ended.
 type Status string
@@ -25,6 +28,7 @@ type Outcome struct {
 type Result struct {
 	Outcomes []Outcome `json:"outcomes"`
 	Blocked  []Finding `json:"blocked,omitempty"` // what a registry turned out to be unable to do
+	Ended    time.Time `json:"ended,omitzero"`    // of the run; zero if nobody looked at a clock
 }
 
 // Unable tells whether the registry turned out to be unable to do an action.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 
 	"github.com/spf13/cobra"
 
@@ -19,57 +20,91 @@ type commentOptions struct {
 	report     string
 	repository string
 	number     int
+	merged     string
+	branch     string
 	path       string
 	link       string
+	check      bool
+	sarif      bool
+	labels     bool
 }
 
 func newComment(io stdio) *cobra.Command {
 	var o commentOptions
 	c := &cobra.Command{
 		Use:   "comment",
-		Short: "Publish a plan or a report on a pull request, and in the workflow's summary",
-		Long: `Comment reads what plan or reconcile wrote with -o json, and keeps one comment on the pull request up to date. In a workflow of GitHub Actions it also
-writes the job's summary, annotations on the catalog's lines, and outputs. Where commenting is refused, as for a fork, the rest is done and the exit code is 0.`,
+		Short: "Publish a plan or a report on its pull request, and in the workflow's summary",
+		Long: `Comment reads what plan or reconcile wrote with -o json, and keeps one comment on the pull request up to date. In a workflow of GitHub Actions it finds
+by the event which one that is: of a push, the pull requests that it has merged, each with what concerns its own files; of another workflow's run, the one that
+the run was for. It also writes the job's summary, annotations on the catalog's lines, and outputs. Where the token may not publish something, as for a fork,
+that is said, the rest is done, and the exit code is 0.`,
 		Example: `  assay plan --catalog . --ref request --base main -o json > plan.json
-  assay comment --report plan.json --pull-request 7`,
+  assay comment --report plan.json --pull-request 7
+  assay comment --report report.json --merged 4f2a…..9c1e… --branch main`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runComment(c.Context(), io, o) },
 	}
 	f := c.Flags()
 	f.StringVar(&o.report, "report", "-", "the JSON `file` to publish; - is standard input")
-	f.IntVar(&o.number, "pull-request", 0, "the `number` of the pull request; without it there is no comment")
-	f.StringVar(&o.repository, "repository", os.Getenv("GITHUB_REPOSITORY"), "the `repository`, as owner/name; default: that of the workflow")
-	f.StringVar(&o.path, "path", "", "the `folder` within the repository that holds the catalog")
-	f.StringVar(&o.link, "link", runLink(), "the `URL` of the whole report, for one that is too long; default: the workflow's run")
+	f.IntVar(&o.number, "pull-request", 0, "the `number` of the pull request; default: by the workflow's event")
+	f.StringVar(&o.merged, "merged", "", "the `commits` that were pushed, BEFORE..AFTER: the comments of the pull requests that they merged are brought to their end")
+	f.StringVar(&o.branch, "branch", "main", "with --merged: the `branch` that was pushed to")
+	f.BoolVar(&o.check, "check", false, "publish a check run, too")
+	f.BoolVar(&o.sarif, "sarif", false, "upload the findings to code scanning, too")
+	f.BoolVar(&o.labels, "labels", false, "label the pull request, too: assay:ready, assay:blocked, …")
+	publishFlags(c, &o.repository, &o.path, &o.link)
 	return c
+}
+
+// publishFlags are those of everything that publishes.
+func publishFlags(c *cobra.Command, repository, folder, link *string) {
+	f := c.Flags()
+	f.StringVar(repository, "repository", os.Getenv("GITHUB_REPOSITORY"), "the `repository`, as owner/name; default: that of the workflow")
+	f.StringVar(folder, "path", "", "the `folder` within the repository that holds the catalog")
+	f.StringVar(link, "link", runLink(), "the `URL` of the whole report, for one that is too long; default: the workflow's run")
 }
 
 // maxReport bounds the report that is read: on a fork's pull request, others may have made it.
 const maxReport = 64 << 20
 
 func runComment(ctx context.Context, std stdio, o commentOptions) error {
-	if o.number < 0 {
-		return fmt.Errorf("%d is no pull request", o.number)
+	about, err := o.about()
+	if err != nil {
+		return err
 	}
 	rep, err := readReport(std.in, o.report)
 	if err != nil {
 		return err
 	}
-	link := ""
-	if o.number > 0 {
-		most, refused, comment := commenter(o.repository)
-		text, err := markdown(rep, report.MarkdownOptions{Limit: most, Link: o.link})
-		if err != nil {
-			return err
-		}
-		if link, err = comment(ctx, o.number, text); err != nil {
-			if !refused(err) {
-				return err
-			}
-			fmt.Fprintln(std.err, "assay: no comment was written: "+report.Plain(err.Error()))
-		}
+	p := publication{report: rep, about: about, o: o, err: std.err}
+	if err := p.publish(ctx); err != nil {
+		return err
 	}
-	return inWorkflow(std.out, rep, o, link)
+	return inWorkflow(std.out, rep, o, p.url)
+}
+
+var pushRange = regexp.MustCompile(`^([0-9a-f]{40,64})\.\.([0-9a-f]{40,64})$`)
+
+// about is what the report is about: as the flags say, or else the workflow's event.
+func (o commentOptions) about() (event, error) {
+	if o.number < 0 {
+		return event{}, fmt.Errorf("%d is no pull request", o.number)
+	}
+	e, err := readEvent()
+	if err != nil {
+		return e, err
+	}
+	switch m := pushRange.FindStringSubmatch(o.merged); {
+	case o.number > 0 && o.merged != "":
+		return e, errors.New("give --pull-request or --merged, not both")
+	case o.number > 0 && o.number != e.Pull:
+		return event{Pull: o.number}, nil
+	case m != nil:
+		return event{Commit: m[2], Push: pushed{Before: m[1], After: m[2], Branch: o.branch}}, nil
+	case o.merged != "":
+		return e, fmt.Errorf("--merged %q is not two whole commits with .. between them", report.Plain(o.merged))
+	}
+	return e, nil
 }
 
 func markdown(r reconcile.Report, o report.MarkdownOptions) (string, error) {

@@ -76,7 +76,7 @@ func TestAForkGetsASummary(t *testing.T) {
 	s.Token("token", forgetest.Permissions{"issues": "read"})
 	plan, summary, _ := workflow(t, s, 1)
 	code, stdout, stderr := assay(t, "comment", "--report", plan, "--pull-request", "1")
-	if code != 0 || !strings.Contains(stderr, "no comment was written") || !strings.Contains(stderr, "issues=write") || !strings.HasPrefix(stdout, "::error ") {
+	if code != 0 || !strings.Contains(stderr, "not published") || !strings.Contains(stderr, "issues=write") || !strings.HasPrefix(stdout, "::error ") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if got, err := os.ReadFile(summary); err != nil || len(got) == 0 {

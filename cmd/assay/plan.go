@@ -75,7 +75,7 @@ func render(w io.Writer, o runOptions, r reconcile.Report) error {
 	case "markdown":
 		return report.Markdown(w, r, report.MarkdownOptions{})
 	case "sarif":
-		return report.SARIF(w, r, report.SARIFOptions{Folder: o.path, Version: version})
+		return report.SARIF(w, r, report.SARIFOptions{Folder: o.path, Version: programVersion()})
 	case "text":
 		return report.Text(w, r, coloured(w))
 	}

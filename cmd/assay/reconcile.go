@@ -41,6 +41,7 @@ func runReconcile(ctx context.Context, io stdio, o runOptions) error {
 	}
 	rep := reconcile.Reconcile(ctx, run.desired, observed, sensors, effects, time.Now())
 	run.progress.end()
+	rep.Result.Ended = time.Now().UTC().Truncate(time.Second)
 	run.remember(rep)
 	if err := render(io.out, o, rep); err != nil {
 		return err

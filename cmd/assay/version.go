@@ -12,6 +12,14 @@ import (
 // version is set by the linker in a release.
 var version = ""
 
+// programVersion is that of a release, or what Go knows of the build.
+func programVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		return info.Main.Version
+	}
+	return version
+}
+
 func newVersion(io stdio) *cobra.Command {
 	var output string
 	c := &cobra.Command{
@@ -23,11 +31,8 @@ func newVersion(io stdio) *cobra.Command {
 				Version string `json:"version"`
 				Commit  string `json:"commit,omitempty"`
 				Go      string `json:"go"`
-			}{version, "", runtime.Version()}
+			}{programVersion(), "", runtime.Version()}
 			if info, ok := debug.ReadBuildInfo(); ok {
-				if v.Version == "" {
-					v.Version = info.Main.Version
-				}
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {
 						v.Commit = s.Value

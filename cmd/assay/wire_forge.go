@@ -53,26 +53,6 @@ func (a *assembly) requested(ctx context.Context, base string) string {
 	return commit
 }
 
-// commenter writes comments of so many characters at most; refused tells that the token may not.
-func commenter(repository string) (most int, refused func(error) bool, comment func(context.Context, int, string) (string, error)) {
-	refused = func(err error) bool {
-		var p *github.PermissionError
-		return errors.As(err, &p)
-	}
-	return github.MaxComment, refused, func(ctx context.Context, number int, body string) (string, error) {
-		o, err := github.Environment()
-		if err != nil {
-			return "", err
-		}
-		o.Repository = repository
-		c, err := github.New(o)
-		if err != nil {
-			return "", err
-		}
-		return c.Comment(ctx, number, func(string) (string, error) { return body, nil })
-	}
-}
-
 // noReviewer can't ask.
 type noReviewer struct{ err error }
 

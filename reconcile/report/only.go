@@ -25,7 +25,7 @@ func Only(r reconcile.Report, files []string) reconcile.Report {
 	p.Profiles = slices.DeleteFunc(slices.Clone(p.Profiles), func(x reconcile.Profile) bool { return !concerns(x.Origin) })
 	r.Plan = p
 	if r.Result != nil {
-		result := reconcile.Result{Outcomes: []reconcile.Outcome{}, Blocked: keep(r.Result.Blocked)}
+		result := reconcile.Result{Outcomes: []reconcile.Outcome{}, Blocked: keep(r.Result.Blocked), Ended: r.Result.Ended}
 		for _, o := range r.Result.Outcomes {
 			if kept[o.ID] {
 				result.Outcomes = append(result.Outcomes, o)

@@ -24,7 +24,7 @@ const needComment = "issues=write or pull_requests=write, which the token of a w
 const workflowBot = "github-actions[bot]"
 
 // Comment keeps one comment of ours on a pull request up to date, and returns its URL. It is given by render, which gets what the comment says now, "" if there
-// is none. One that says the same already is not written. Run again after a crash it finds what it wrote. Concurrent calls for one pull request may write two
+// is none; where it gives "", nothing is written. One that says the same already is not written. Run again after a crash it finds what it wrote. Concurrent calls for one pull request may write two
 // comments, of which the older is kept up to date from then on.
 func (c *Client) Comment(ctx context.Context, number int, render func(before string) (string, error)) (string, error) {
 	self, err := c.login(ctx)
@@ -47,6 +47,9 @@ func (c *Client) Comment(ctx context.Context, number int, render func(before str
 	body, err := render(strings.TrimSpace(before))
 	if err != nil {
 		return "", err
+	}
+	if body == "" {
+		return "", nil
 	}
 	if n := len([]rune(body)); n > MaxComment {
 		return "", fmt.Errorf("comment on #%d: it has %d characters, more than %d; shorten it", number, n, MaxComment)
