@@ -49,6 +49,7 @@ func (l *loader) images() {
 				Summary: "The image can't be judged: " + cause.Summary, Detail: cause.Detail})
 		default:
 			l.want(x, targets[i])
+			l.replaced(x, targets[i])
 		}
 	}
 }
@@ -61,6 +62,20 @@ func (l *loader) want(x *imageBlock, to []reconcile.Target) {
 			Mutable: v.Mutable, Scope: l.now.scopeOf(x.folder), Rules: rules, Owner: x.Owner, Purpose: x.Purpose,
 			Review: time.Time(x.ReviewBy), Origin: origin(v.def()), Proposed: l.base != l.head && !l.stood(x.label, v),
 		})
+	}
+}
+
+// replaced are the versions of an image that a pull request takes out.
+func (l *loader) replaced(x *imageBlock, to []reconcile.Target) {
+	was := l.before[x.label]
+	if was == nil {
+		return
+	}
+	for _, v := range was.Versions {
+		if !slices.ContainsFunc(x.Versions, func(h *versionBlock) bool { return h.Digest == v.Digest }) {
+			l.desired.Replaced = append(l.desired.Replaced, reconcile.Want{Name: x.label, Version: v.label, From: reconcile.Image{Repo: was.Source, Digest: v.Digest}, To: to, Tags: v.allTags(),
+				Scope: l.now.scopeOf(x.folder), Origin: origin(v.def())})
+		}
 	}
 }
 

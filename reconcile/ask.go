@@ -11,7 +11,7 @@ import (
 // a fixed tag has moved.
 func Ask(d Desired, o Observed, now time.Time) []Question {
 	s := newState(d, o, now)
-	for _, next := range []func() []Question{s.askInventory, s.askHeld, s.askTrees, s.askRecords, s.askOrigins, s.askScans, s.askHistory, s.askRemoval} {
+	for _, next := range []func() []Question{s.askInventory, s.askHeld, s.askTrees, s.askRecords, s.askFormers, s.askOrigins, s.askScans, s.askHistory, s.askRemoval} {
 		if qs := s.open(next()); len(qs) > 0 {
 			return qs
 		}

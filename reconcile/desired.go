@@ -12,6 +12,7 @@ type Desired struct {
 	Registries []Registry    // the places that the reconciler owns
 	Wants      []Want        // every approved version
 	Revoked    []Revocation  // digests that must not exist
+	Replaced   []Want        // versions that a pull request takes out: what it brings in is compared with them
 	Waivers    []Waiver      // reviewed exceptions
 	Scanners   []ScannerSpec // empty: nothing is scanned
 	Signers    []SignerSpec  // empty: nothing is signed
@@ -53,6 +54,8 @@ type Want struct {
 	Origin  Origin
 	// Proposed says that a pull request brings the version in: it is judged even where no registry tells whether it holds it, as where there is no credential.
 	Proposed bool
+
+	unlisted bool // the catalog doesn't name it; it was found in a registry
 }
 
 // A Target is where a Want goes.

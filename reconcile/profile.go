@@ -232,38 +232,18 @@ func (e Evidence) of(manifest Digest) []Scan {
 	return out
 }
 
-// since compares a version with the one of its image that is approved now: of those that the registries hold, the one that the new version takes
-// a tag from, or else the one that was admitted last.
+// since compares a version with the one of its image that is approved now; nil if there is none.
 func (s *state) since(a admission, e Evidence) *Comparison {
-	var before *Want
-	var when time.Time
-	takes := false
-	s.versions(a.want)
-	for _, w := range s.family[[2]string{a.want.Scope, a.want.Name}] {
-		if w.From.Digest == a.want.From.Digest {
-			continue
-		}
-		for _, p := range s.places(w) {
-			if !p.known || !p.held {
-				continue
-			}
-			t, _ := s.signedSince(Image{p.Repo, w.From.Digest})
-			taken := slices.ContainsFunc(a.want.Tags, func(tag Tag) bool { return p.tags[tag] == w.From.Digest })
-			if before == nil || taken && !takes || taken == takes && t.After(when) {
-				before, when, takes = w, t, taken
-			}
-		}
-	}
-	if before == nil {
+	f, ok := s.former(a.want)
+	if !ok || !f.compared() {
 		return nil
 	}
-	places := s.places(before)
-	tree, ok := s.tree(before, places)
+	tree, ok := s.tree(f.want, f.places)
 	if !ok {
 		return nil
 	}
-	old := s.inventoried(before, tree, places)
-	c := &Comparison{Version: before.Version, Digest: before.From.Digest, Approved: when.UTC(), Bytes: a.tree.Bytes() - tree.Bytes()}
+	old := s.inventoried(f.want, tree, f.places)
+	c := &Comparison{Version: f.want.Version, Digest: f.want.From.Digest, Approved: f.when.UTC(), Bytes: a.tree.Bytes() - tree.Bytes()}
 	c.packages(old, e)
 	was, is := old.merged(), e.merged()
 	c.Introduced, c.Fixed = lacking(is, was), lacking(was, is)

@@ -26,6 +26,7 @@ type state struct {
 	verdicts  map[*Want]judgement // by all rules, where the evidence is complete
 	sentenced map[Repo]map[Digest]bool
 	used      map[int]bool // waivers that something needed
+	formers   map[*Want][]*Want
 }
 
 // wanted is what the catalog wants in one repository.
@@ -38,7 +39,7 @@ type wanted struct {
 func newState(d Desired, o Observed, now time.Time) *state {
 	s := &state{d: d, o: o, now: now, revoked: map[Image]Revocation{}, wanted: map[Repo]*wanted{}, digests: map[Repo]map[Digest]bool{},
 		found: map[*Want][]place{}, judged: map[*Want][]Finding{}, assessed: map[*Want]admission{}, absentees: map[Repo][]Digest{},
-		verdicts: map[*Want]judgement{}, sentenced: map[Repo]map[Digest]bool{}, used: map[int]bool{}}
+		verdicts: map[*Want]judgement{}, sentenced: map[Repo]map[Digest]bool{}, used: map[int]bool{}, formers: map[*Want][]*Want{}}
 	s.wants = make([]*Want, 0, len(d.Wants))
 	for i := range d.Wants {
 		s.wants = append(s.wants, &d.Wants[i])
