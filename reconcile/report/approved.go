@@ -3,8 +3,10 @@ package report
 import (
 	"bytes"
 	"compress/flate"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -80,12 +82,12 @@ func identifiers(vs []reconcile.ProfileVulnerability, least reconcile.Severity) 
 	return slices.Compact(out)
 }
 
-// clip bounds a text for a trace.
+// clip bounds a text for a trace. Two texts don't become one.
 func clip(s string) string {
-	if len(s) <= maxTraceText {
+	if s = strings.ToValidUTF8(s, "\ufffd"); len(s) <= maxTraceText {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxTraceText], "")
+	return fmt.Sprintf("%s…%.6x", strings.ToValidUTF8(s[:maxTraceText-20], ""), sha256.Sum256([]byte(s)))
 }
 
 // Trace writes what a report plans in one line that is safe inside an HTML comment, to be kept in the pull request's comment: compressed JSON in base64,

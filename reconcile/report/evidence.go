@@ -177,13 +177,13 @@ func (p *page) deniedLicenses(x reconcile.Profile) string {
 
 // about are the findings on an image, those that only warn among them.
 func (p *page) about(x reconcile.Profile) []reconcile.Finding {
-	var out []reconcile.Finding
-	for _, f := range slices.Concat(p.r.Plan.Blocked, p.r.Plan.Violations, p.r.Plan.Notes) {
-		if f.Image == x.Image {
-			out = append(out, f)
+	if p.findings == nil {
+		p.findings = map[string][]reconcile.Finding{}
+		for _, f := range slices.Concat(p.r.Plan.Blocked, p.r.Plan.Violations, p.r.Plan.Notes) {
+			p.findings[f.Image] = append(p.findings[f.Image], f)
 		}
 	}
-	return out
+	return p.findings[x.Image]
 }
 
 var severityOrder = []reconcile.Severity{reconcile.Critical, reconcile.High, reconcile.Medium, reconcile.Low, reconcile.Negligible, reconcile.Unknown}
@@ -202,7 +202,7 @@ func severities(counts map[string]int) string {
 }
 
 func (p *page) scannerRow(s reconcile.ProfileScan) string {
-	name := code(strings.TrimSpace(s.Scanner + " " + s.Version))
+	name := code(strings.TrimSuffix(s.Scanner+" "+s.Version, " "))
 	if s.NoVerdict != "" {
 		return joined(name+": **no verdict**", code(s.NoVerdict))
 	}

@@ -37,6 +37,8 @@ type page struct {
 	o     MarkdownOptions
 	rows  []*row
 	names names
+
+	findings map[string][]reconcile.Finding // by image; made when first asked for
 }
 
 func (p *page) applied() bool { return p.r.Result != nil }
@@ -379,7 +381,7 @@ func advised(detail string) string {
 func (p *page) notes() *section {
 	s := &section{rank: rankAside, head: "**Notes:**\n\n", tail: "\n", noun: [2]string{"note", "notes"}}
 	for _, f := range told(p.r.Plan.Notes) {
-		if isPolicyChange(f) {
+		if isPolicyChange(f) || f.Pending { // the verdict tells of what is pending
 			continue
 		}
 		about := ""
@@ -504,7 +506,7 @@ func actionLine(title string, l line) string {
 
 // foot says of which commit this is, and as of when ages are told.
 func (p *page) foot() *section {
-	s := &section{rank: rankAside, noun: [2]string{"footer", "footers"}}
+	s := &section{rank: rankPolicy, noun: [2]string{"footer", "footers"}}
 	var parts []string
 	if c := p.r.Plan.Commit; c != "" {
 		parts = append(parts, "catalog at "+code(fmt.Sprintf("%.12s", c)))

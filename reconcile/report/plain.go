@@ -47,8 +47,8 @@ var unseen = []*unicode.RangeTable{unicode.C, unicode.Zl, unicode.Zp, unicode.Ot
 	unicode.Noncharacter_Code_Point}
 
 // code shows foreign text in Markdown: all of it passes here, but for what stands within HTML. In a code span nothing is markup, and GitHub links no
-// mention, issue, commit or address. Two characters have a meaning around it, and are shown as others that look like them: the backtick, which ends the
-// span, and the bar, which ends a table's cell.
+// mention, issue, commit or address. What has a meaning to those who read the text around it is shown as what looks like it: the backtick, which ends the
+// span, the bar, which ends a table's cell, and the beginning of an HTML comment, in which comments keep what is to be found again.
 func code(s string) string {
 	if s == "" {
 		return ""
@@ -56,7 +56,7 @@ func code(s string) string {
 	return "`" + spanned.Replace(Plain(s)) + "`"
 }
 
-var spanned = strings.NewReplacer("`", "ˋ", "|", "¦")
+var spanned = strings.NewReplacer("`", "ˋ", "|", "¦", "<!", "‹!")
 
 // htmlCode is code for what stands within an HTML block, where Markdown isn't read.
 func htmlCode(s string) string {

@@ -208,6 +208,8 @@ func (g *group) fold(l line, o reconcile.Outcome) {
 func describe(a reconcile.Action) line {
 	l := line{mark: '+', verb: string(a.Kind), reason: a.Reason}
 	switch a.Kind {
+	default: // of a report that is read back, and says what it likes
+		l.verb, l.what = "unknown", string(a.Kind)
 	case reconcile.Copy:
 		l.what = fmt.Sprintf("%s (%s) from %s", a.To, size(a.Bytes), a.From)
 	case reconcile.Sign:

@@ -2,18 +2,14 @@ package report
 
 import (
 	"bytes"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"html"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/assay-oci/assay/reconcile"
 )
@@ -149,78 +145,4 @@ func TestARegistryThatIsDownFillsNoScreens(t *testing.T) {
 			t.Errorf("%s:\n%s", name, got)
 		}
 	}
-}
-
-// hostile puts a text into every place that comes from outside.
-func hostile(t testing.TB, s string) reconcile.Report {
-	r := sample(t, true)
-	for i := range r.Plan.Actions {
-		r.Plan.Actions[i].Title, r.Plan.Actions[i].Reason, r.Plan.Actions[i].Origin.File = s, s, s
-		r.Result.Outcomes[i].Reason = s
-	}
-	f := reconcile.Finding{Rule: s, Image: s, ID: s, Summary: s, Detail: s, Package: s, Severity: reconcile.Severity(s), Origin: reconcile.Origin{File: s, Line: 1}}
-	r.Plan.Blocked, r.Plan.Notes = []reconcile.Finding{f}, []reconcile.Finding{f}
-	r.Plan.Gaps[0].Reason = s
-	return r
-}
-
-// In Markdown, foreign text is in code spans, and in HTML it consists of letters, digits, spaces and entities, whatever it was.
-var foreign = regexp.MustCompile("`[^`|\n]+`|<code>(?:[\\p{L}\\p{Nd} ]|&#[0-9]+;)*</code>")
-
-// checkForeign asserts that nothing but code holds what is foreign.
-func checkForeign(t *testing.T, md, s string) {
-	t.Helper()
-	rest := foreign.ReplaceAllString(md, "")
-	if strings.Contains(rest, "code>") || strings.Contains(rest, "`") || !utf8.ValidString(rest) {
-		t.Fatalf("%q breaks out of its cell:\n%s", s, md)
-	}
-	for _, bad := range []string{"<script", "<img", "<!--", "](", "http", "@"} {
-		if strings.Contains(rest, bad) {
-			t.Fatalf("%q leaves %q in\n%s", s, bad, rest)
-		}
-	}
-}
-
-func checkHostile(t *testing.T, s string) {
-	t.Helper()
-	r := hostile(t, s)
-	var text, md, js bytes.Buffer
-	if err := Text(&text, r, false); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range text.String() {
-		if c != '\n' && (unicode.IsControl(c) || unicode.Is(unicode.Cf, c)) {
-			t.Fatalf("%q lets %U reach the terminal", s, c)
-		}
-	}
-	if err := Markdown(&md, r, MarkdownOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	checkForeign(t, md.String(), s)
-	if err := JSON(&js, r); err != nil {
-		t.Fatal(err)
-	}
-	var back any
-	if err := json.Unmarshal(js.Bytes(), &back); err != nil {
-		t.Fatal(err)
-	}
-}
-
-var corpus = []string{
-	"| a | b |", "</code><script>alert(1)</script>", "<!-- assay -->", "[x](http://evil.example.com)", "@acme/admins fixes #1", "```\n::set-output name=x::y\n",
-	"\x1b[2J\x1b[31mred", "\u202egnp.exe", "line\nbreak\r\n::error::x", "![img](https://evil.example.com/x.png)", "&lt;b&gt;", "\\|", "\xff\xfe", strings.Repeat("a", 10000),
-	"https://evil.example.com www.evil.example.com", "$(rm -rf /) `id`", "<details open><summary>x", "\u0000\u200b\u2028",
-}
-
-func TestForeignTextStaysText(t *testing.T) {
-	for _, s := range corpus {
-		checkHostile(t, s)
-	}
-}
-
-func FuzzRender(f *testing.F) {
-	for _, s := range corpus {
-		f.Add(s)
-	}
-	f.Fuzz(checkHostile)
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/assay-oci/assay/reconcile"
 )
@@ -64,7 +63,7 @@ func outcomesOf(r reconcile.Report) map[string]reconcile.Outcome {
 
 // titleOf names what an action is about. A tag that goes is told with the digest that it names.
 func titleOf(a reconcile.Action) string {
-	if a.Kind == reconcile.Untag && !strings.Contains(a.Title, "@") {
+	if a.Kind == reconcile.Untag {
 		return a.Title + "@" + a.Digest.Short()
 	}
 	return a.Title

@@ -58,7 +58,7 @@ func (p *printer) paint(sgr, s string) string {
 func (p *printer) head(r reconcile.Report) {
 	commit := "the working tree"
 	if c := r.Plan.Commit; c != "" {
-		commit = fmt.Sprintf("commit %.12s", c)
+		commit = fmt.Sprintf("commit %.12s", Plain(c))
 	}
 	p.printf("Catalog at %s\n\n", commit)
 }
