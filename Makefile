@@ -82,6 +82,12 @@ generate: ## Write the generated documents anew
 update-golden: ## Write the golden files of the tests anew; read the difference before you commit it
 	$(GO) test ./cmd/assay ./reconcile/report ./examples/... -update
 
+.PHONY: look
+look: ## Show the comments on pull requests as GitHub would, in bin/look.html
+	@mkdir -p $(BIN)
+	@$(GO) test ./reconcile/report -count 1 -run '^TestLook$$' -look $(CURDIR)/$(BIN)/look.html >/dev/null
+	@echo '$(BIN)/look.html'
+
 .PHONY: fmt
 fmt: ## Format the code and the example catalogs
 	gofmt -w cmd reconcile catalog-schema examples action test

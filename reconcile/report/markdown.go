@@ -439,17 +439,18 @@ func (p *page) pulls() *section {
 		if v := x.verdict(); v != ready && v != renewed || x.digest.IsZero() {
 			continue
 		}
-		var parts []string
 		repos, signed := x.complete()
+		if len(repos) == 0 {
+			continue
+		}
+		item := "- " + code(x.title) + "\n"
 		for _, r := range repos {
-			parts = append(parts, fmt.Sprintf("%s %s", code(p.names.registry(r)), code("docker pull "+r.String()+"@"+x.digest.String())))
+			item += fmt.Sprintf("  - %s: %s\n", code(p.names.registry(r)), code("docker pull "+r.String()+"@"+x.digest.String()))
 		}
-		if len(repos) > 0 && signed {
-			parts = append(parts, "signature, verdict and approval "+code("assay verify "+repos[0].String()+"@"+x.digest.String()+p.trusted()))
+		if signed {
+			item += "  - signature, verdict and approval: " + code("assay verify "+repos[0].String()+"@"+x.digest.String()+p.trusted()) + "\n"
 		}
-		if len(parts) > 0 {
-			s.add("- " + code(x.title) + ": " + strings.Join(parts, " · ") + "\n")
-		}
+		s.add(item)
 	}
 	return s
 }

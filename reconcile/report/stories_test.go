@@ -147,7 +147,7 @@ func (s scene) profile(image string, n int) reconcile.Profile {
 		Since: &reconcile.Comparison{Version: "1.27.2", Digest: numbered(1), Approved: noon.Add(-40 * 24 * time.Hour), Bytes: 1_200_000,
 			Added: []string{"libavif15 0.11.1", "libyuv0 0.0"}, Removed: []string{"libtiff6 4.5.0"}, Updated: []string{"libssl3 3.0.14 → 3.0.15", "nginx 1.27.2 → 1.27.3"},
 			Introduced: vs[1:], Fixed: []reconcile.ProfileVulnerability{{ID: "CVE-2026-1", Severity: reconcile.Critical, Package: "libssl3 3.0.14", FixedIn: []string{"3.0.15"}}, {ID: "CVE-2026-2", Severity: reconcile.Low, Package: "libtiff6 4.5.0"}},
-			Config: []string{"user root → nginx"}}}
+			Config: []string{"entrypoint none → /docker-entrypoint.sh"}}}
 }
 
 // blocked is a new image that two rules refuse, or the same with the one thing mended that its author could mend.
