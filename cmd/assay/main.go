@@ -65,7 +65,7 @@ Exit codes: 0 done or nothing to do, 1 error, 2 changes are pending (plan --deta
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
-	root.AddCommand(newPlan(io), newReconcile(io), newComment(io), newDrift(io), newValidate(io), newFmt(io), newDB(io), newPolicy(io), newVerify(io), newScan(io), newExposure(io), newExport(io),
+	root.AddCommand(newInit(io), newPlan(io), newReconcile(io), newComment(io), newDrift(io), newValidate(io), newFmt(io), newDB(io), newPolicy(io), newVerify(io), newScan(io), newExposure(io), newExport(io),
 		newServe(io), newDemo(io), newVersion(io))
 	return root
 }
