@@ -62,6 +62,11 @@ type Witness interface {
 	Proofs(context.Context, Image, Trust) ([]Proof, error)
 }
 
+// Beside lists what anybody has laid beside an image and can be carried elsewhere, by where it lies. An error means unknown, never that there is nothing.
+type Beside interface {
+	Attachments(context.Context, Image) ([]Attachment, error)
+}
+
 // Reviewer asks the forge how the catalog's entry of a version was approved. An error is taken for an unknown review.
 type Reviewer interface {
 	Review(ctx context.Context, entry Entry) (Review, error)
@@ -90,6 +95,7 @@ type Sensors struct {
 	History  Historian
 	Witness  Witness  // nil: nobody is asked
 	Reviews  Reviewer // nil: nobody is asked
+	Beside   Beside   // nil: nobody is asked
 	// Asking, if set, is told of each round of questions before they are asked.
 	Asking func([]Question)
 }
@@ -138,6 +144,12 @@ type Placer interface {
 	Attached(context.Context, Image) ([]Record, error)
 }
 
+// A Carrier copies what others laid beside an image to another repository that holds the image: manifests that refer to it byte for byte, and what lies
+// in a tag next to what lies in that tag there. Carrying what is there already changes nothing.
+type Carrier interface {
+	Carry(ctx context.Context, from Image, to Repo, what []Attachment) error
+}
+
 // Effects are all that Apply can do.
 type Effects struct {
 	Catalog Tip
@@ -146,6 +158,7 @@ type Effects struct {
 	Deleter Deleter
 	Signers map[string]Signer
 	Placer  Placer
+	Carrier Carrier // of plans that place what others signed
 	// Done, if set, is called after each action, one call at a time.
 	Done func(Action, Outcome)
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// admit plans everything that a version lacks. Per place, the order is content, records, tags: a tag needs all that was planned before it
+// admit plans everything that a version lacks. Per place, the order is content with the records of others, our records, tags: a tag needs all that was planned before it
 // there. Of one that is refused, nothing is copied, signed or tagged; what was found about it is still put on record where it was admitted once.
 func (s *state) admit(a admission, j judgement, b *builder) {
 	before := map[Repo]*planned{}
@@ -14,6 +14,7 @@ func (s *state) admit(a admission, j judgement, b *builder) {
 	ready := s.once(a)
 	if !refused {
 		ready = s.ready(a, b)
+		s.awaitTravel(a, ready)
 	}
 	for _, p := range a.places {
 		before[p.Repo] = &planned{}
@@ -22,6 +23,9 @@ func (s *state) admit(a admission, j judgement, b *builder) {
 				Kind: Copy, Title: a.want.Title(), Digest: a.want.From.Digest, From: a.from.Repo, To: p.Repo, Bytes: a.tree.Bytes(),
 				Reason: "approved, and not in " + p.Registry, Origin: a.want.Origin,
 			})}
+		}
+		if ready[p.Repo] && !refused {
+			before[p.Repo].content = append(before[p.Repo].content, s.travel(a, p, before[p.Repo].content, b)...)
 		}
 	}
 	renewed := s.renewals(a)
@@ -140,8 +144,8 @@ func (r Record) removal() Removal {
 	return out
 }
 
-// planned holds the IDs of what was planned for a place so far. A record needs its subject there, not the other records; a tag needs
-// both.
+// planned holds the IDs of what was planned for a place so far. A record of ours needs the content there, which is its subject with what others signed
+// about it, not our other records; a tag needs both.
 type planned struct {
 	content, records []string
 	made             map[recordKey][]string // those of records, by what they are for

@@ -182,6 +182,9 @@ func (r *run) write(s *step) (err error) {
 		}
 		s.record, err = signer.Sign(r.ctx, *a.Statement)
 	case Place:
+		if len(a.Beside) > 0 {
+			return r.e.Carrier.Carry(r.ctx, Image{a.From, a.Digest}, a.To, a.Beside)
+		}
 		var record Record
 		if record, err = r.record(a); err == nil {
 			err = r.e.Placer.Place(r.ctx, record, a.To)

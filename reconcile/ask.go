@@ -7,11 +7,11 @@ import (
 
 // Ask names what has to be read next to make a plan, or nothing when Diff can decide everything. It never repeats a
 // question, and what a question is about follows from answers to earlier ones: first the registries' inventory, then the shape of what
-// isn't settled, then records, then scans (as many as the stage can hold), and history only where something could be removed or
+// isn't settled, then records, then scans (as many as the stage can hold), then what others laid beside what is to be admitted, and history only where something could be removed or
 // a fixed tag has moved.
 func Ask(d Desired, o Observed, now time.Time) []Question {
 	s := newState(d, o, now)
-	for _, next := range []func() []Question{s.askInventory, s.askHeld, s.askTrees, s.askRecords, s.askFormers, s.askOrigins, s.askScans, s.askHistory, s.askRemoval} {
+	for _, next := range []func() []Question{s.askInventory, s.askHeld, s.askTrees, s.askRecords, s.askFormers, s.askOrigins, s.askScans, s.askTravel, s.askHistory, s.askRemoval} {
 		if qs := s.open(next()); len(qs) > 0 {
 			return qs
 		}
@@ -297,9 +297,12 @@ func (s *state) askRemoval() []Question {
 			} else {
 				qs = append(qs, s.nextTree(r, x)...)
 			}
-			if len(s.d.Signers) > 0 {
-				for _, d := range digests {
+			for _, d := range digests {
+				if len(s.d.Signers) > 0 {
 					qs = append(qs, Question{Kind: AskRecords, Repo: r, Digest: d})
+				}
+				if s.d.UpstreamRecords {
+					qs = append(qs, Question{Kind: AskBeside, Repo: r, Digest: d})
 				}
 			}
 		}

@@ -22,6 +22,8 @@ type Desired struct {
 	Elsewhere  int       // versions left out because nothing about them has changed; see Changed
 	Changes    []Finding // changes of policy that a pull request makes
 	Broken     []Finding // entries that could not be read; they were left out, and while there is one nothing is removed
+
+	UpstreamRecords bool // whether the catalog has a scope whose images bring others' records along: then whatever lies beside an image goes with it
 }
 
 // A Registry is a place that the reconciler owns: everything below its prefix.
@@ -54,6 +56,8 @@ type Want struct {
 	Origin  Origin
 	// Proposed says that a pull request brings the version in: it is judged even where no registry tells whether it holds it, as where there is no credential.
 	Proposed bool
+
+	UpstreamRecords bool // whether what others laid beside the image where it comes from travels with it
 
 	unlisted bool // the catalog doesn't name it; it was found in a registry
 }

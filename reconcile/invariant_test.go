@@ -22,11 +22,15 @@ func (w *world) visible() string {
 	for i := range w.held {
 		out = append(out, fmt.Sprintf("%s records %d", i, len(w.records[i])))
 	}
+	for i, others := range w.beside {
+		out = append(out, fmt.Sprintf("%s others %d", i, len(others)))
+	}
 	sortBy(out, func(s string) string { return s })
 	return strings.Join(out, "\n")
 }
 
-// unsigned lists the tags of the targets that name something that isn't scanned, signed and attested in every format and platform.
+// unsigned lists the tags of the targets that name something that isn't scanned, signed and attested in every format and platform, or lacks what
+// travels with it.
 func (w *world) unsigned(d Desired) []string {
 	var out []string
 	for _, wa := range d.Wants {
@@ -44,6 +48,9 @@ func (w *world) unsigned(d Desired) []string {
 					if got := len(w.records[Image{to.Repo, m}]); got < need {
 						out = append(out, fmt.Sprintf("%s:%s has %d of %d records on %s", to.Repo, t, got, need, m.Short()))
 					}
+					if was := w.beside[Image{wa.From.Repo, m}]; wa.UpstreamRecords && len(w.beside[Image{to.Repo, m}]) < len(was) {
+						out = append(out, fmt.Sprintf("%s:%s lacks what others signed of %s", to.Repo, t, m.Short()))
+					}
 				}
 			}
 		}
@@ -59,6 +66,9 @@ func TestInvariant1And7DyingAtAnyWriteLeavesADifferenceForTheNextRun(t *testing.
 		d.Wants = []Want{want(d, w.index("docker.io/library/nginx", "nginx-1"), "nginx", "1.0", "stable")}
 		Reconcile(context.Background(), d, Observed{}, w.sensors(), w.effects(), now)
 		next := want(d, w.index("docker.io/library/nginx", "nginx-2"), "nginx", "2.0", "stable")
+		next.UpstreamRecords, d.UpstreamRecords = true, true
+		w.attach(next.From)
+		w.beside[Image{next.To[0].Repo, d.Wants[0].From.Digest}] = []Attachment{{At: sum("of the old one")}}
 		d.Revoked = []Revocation{{Name: "nginx", Digest: d.Wants[0].From.Digest, Reason: "CVE-1", From: d.Wants[0].From.Repo, Repos: []Repo{next.To[0].Repo, next.To[1].Repo}}}
 		d.Wants = []Want{next, want(d, w.index("docker.io/library/redis", "redis"), "redis", "7")}
 		w.tags[next.To[0].Repo][tag("hack")] = w.hold(next.To[0].Repo.String(), "foreign")
@@ -230,12 +240,17 @@ func randomWorld(rnd *rand.Rand) (*world, Desired) {
 	for i := range 1 + rnd.IntN(5) {
 		name := fmt.Sprintf("app%d", i)
 		from := w.index("docker.io/library/"+name, name)
+		if rnd.IntN(2) == 0 {
+			w.attach(from)
+		}
 		if rnd.IntN(5) == 0 {
 			s := w.scans[sum(name+"amd64")]
 			s.Vulnerabilities = []Vulnerability{{ID: "CVE-1", Severity: Critical}}
 			w.scans[sum(name+"amd64")] = s
 		}
 		wa := want(d, from, name, "1", "stable")
+		wa.UpstreamRecords = rnd.IntN(2) == 0
+		d.UpstreamRecords = d.UpstreamRecords || wa.UpstreamRecords
 		d.Wants = append(d.Wants, wa)
 		for _, to := range wa.To {
 			if rnd.IntN(3) == 0 {

@@ -18,6 +18,7 @@ const (
 	AskScan    = "scan"         // what does Scanner say about the manifest Digest in Repo
 	AskRescan  = "rescan"       // what does Scanner say now about what it attested to be in the manifest Digest in Repo
 	AskProofs  = "proofs"       // what did Trust sign about Digest in Repo
+	AskBeside  = "beside"       // what did anybody lay beside Digest in Repo
 	AskReview  = "review"       // how was Entry approved
 	AskHistory = "history"      // what did the catalog approve since Since
 )
@@ -53,6 +54,7 @@ type Answer struct {
 	Scan    Scan
 	History History
 	Proofs  []Proof
+	Beside  []Attachment
 	Review  Review
 }
 
@@ -170,6 +172,8 @@ func (q Question) String() string {
 		return "the catalog's history"
 	case AskProofs:
 		return "what others signed about " + Image{q.Repo, q.Digest}.String()
+	case AskBeside:
+		return "what lies beside " + Image{q.Repo, q.Digest}.String()
 	case AskReview:
 		return "the reviews of " + q.Entry.Image + ":" + q.Entry.Version
 	case AskRecords:

@@ -49,6 +49,8 @@ type Action struct {
 	Needs     []string   `json:"needs,omitempty"` // IDs of the actions that must be done before
 	After     []string   `json:"after,omitempty"` // IDs of the actions that must have ended before, however they end
 	Origin    Origin     `json:"origin,omitzero"`
+
+	Beside []Attachment `json:"beside,omitempty"` // place: records of others at From, in place of Record
 }
 
 // Revoked is the catalog's word on why a digest must not exist. It is the author's text, to be shown escaped.

@@ -404,20 +404,30 @@ func (s *state) removals(r Repo, root Digest, parts []Digest) ([]Removal, bool) 
 	return append(out, last...), ok
 }
 
-// recordsAt lists the manifests that hold our records about a digest. Those of others are left alone.
+// recordsAt lists the manifests that hold records about a digest: ours, last, and those of others if the catalog lets them travel with images. Else
+// those of others are left alone.
 func (s *state) recordsAt(r Repo, subject Digest) ([]Removal, bool) {
-	if len(s.d.Signers) == 0 {
-		return nil, true
-	}
-	records, ok := s.records(Image{r, subject})
-	var out []Removal
-	for _, rec := range records {
-		if x := (Removal{Digest: rec.At, Subject: subject}); !slices.Contains(out, x) {
-			out = append(out, x)
+	i, known := Image{r, subject}, true
+	var ours, others []Removal
+	if len(s.d.Signers) > 0 {
+		var records []Record
+		records, known = s.records(i)
+		for _, rec := range records {
+			ours = append(ours, Removal{Digest: rec.At, Subject: subject})
 		}
 	}
-	sortBy(out, func(x Removal) string { return x.Digest.s })
-	return out, ok
+	if s.d.UpstreamRecords {
+		a, ok := s.o.ok(Question{Kind: AskBeside, Repo: r, Digest: subject})
+		known = known && ok
+		for _, x := range a.Beside {
+			if x := (Removal{Digest: x.At, Subject: subject}); !slices.Contains(ours, x) {
+				others = append(others, x)
+			}
+		}
+	}
+	sortBy(ours, func(x Removal) string { return x.Digest.s })
+	sortBy(others, func(x Removal) string { return x.Digest.s })
+	return slices.Concat(slices.Compact(others), slices.Compact(ours)), known
 }
 
 // shared returns everything that what stays in a repository consists of. It isn't ok if any of that could not be read.

@@ -111,6 +111,11 @@ func sense(ctx context.Context, s Sensors, o Observed, q Question, cores chan st
 			return a, errors.New("nobody verifies what others signed")
 		}
 		a.Proofs, err = s.Witness.Proofs(ctx, image, q.Trust)
+	case AskBeside:
+		if s.Beside == nil {
+			return a, errors.New("nobody lists what lies beside images")
+		}
+		a.Beside, err = s.Beside.Attachments(ctx, image)
 	case AskReview:
 		if s.Reviews == nil {
 			return a, errors.New("there is no forge to ask")

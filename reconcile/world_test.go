@@ -27,20 +27,21 @@ type world struct {
 	writes  []string
 	onWrite func(n int) error // called before the nth write; an error stops it
 	untag   error
-	layouts int // staged and not yet released
+	layouts int                    // staged and not yet released
+	beside  map[Image][]Attachment // of others
 }
 
 func newWorld() *world {
 	return &world{held: map[Image]bool{}, tags: map[Repo]map[Tag]Digest{}, records: map[Image][]Record{}, trees: map[Digest]Tree{},
-		scans: map[Digest]Scan{}, broken: map[Question]error{}, tip: "c1"}
+		scans: map[Digest]Scan{}, broken: map[Question]error{}, beside: map[Image][]Attachment{}, tip: "c1"}
 }
 
 func (w *world) sensors() Sensors {
-	return Sensors{Holdings: w, Content: w, Records: w, Stage: w, History: w, Scanners: map[string]Scanner{"builtin": w, "second": w}}
+	return Sensors{Holdings: w, Content: w, Records: w, Stage: w, History: w, Beside: w, Scanners: map[string]Scanner{"builtin": w, "second": w}}
 }
 
 func (w *world) effects() Effects {
-	return Effects{Catalog: w, Copier: w, Tagger: w, Deleter: w, Placer: w, Signers: map[string]Signer{"main": w}}
+	return Effects{Catalog: w, Copier: w, Tagger: w, Deleter: w, Placer: w, Carrier: w, Signers: map[string]Signer{"main": w}}
 }
 
 func (w *world) note(q Question) error {
@@ -114,6 +115,44 @@ func (w *world) Attached(_ context.Context, i Image) ([]Record, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.records[i]), nil
+}
+
+func (w *world) Attachments(_ context.Context, i Image) ([]Attachment, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.note(Question{Kind: AskBeside, Repo: i.Repo, Digest: i.Digest}); err != nil {
+		return nil, err
+	}
+	out := slices.Clone(w.beside[i])
+	for _, r := range w.records[i] {
+		x := Attachment{At: r.At}
+		if r.Statement.Format == Legacy {
+			x.Tag, x.Layer = tag("sha256-"+i.Digest.Hex()+".sig"), sum(string(r.Payload))
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+func (w *world) Carry(_ context.Context, from Image, to Repo, what []Attachment) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := Image{to, from.Digest}
+	if !w.held[i] {
+		return fmt.Errorf("%s: %w", i, ErrNotFound)
+	}
+	if err := w.write("carry %s", i); err != nil {
+		return err
+	}
+	for _, x := range what {
+		if !slices.Contains(w.beside[from], x) {
+			return fmt.Errorf("%v beside %s: %w", x, from, ErrNotFound)
+		}
+		if !slices.Contains(w.beside[i], x) {
+			w.beside[i] = append(w.beside[i], x)
+		}
+	}
+	return nil
 }
 
 func (w *world) Release(Layout) error {
@@ -230,6 +269,7 @@ func (w *world) Delete(_ context.Context, i Image, subject Digest) error {
 	if !subject.IsZero() {
 		s := Image{i.Repo, subject}
 		w.records[s] = slices.DeleteFunc(w.records[s], func(r Record) bool { return r.At == i.Digest })
+		w.beside[s] = slices.DeleteFunc(w.beside[s], func(x Attachment) bool { return x.At == i.Digest })
 		return nil
 	}
 	delete(w.held, i)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -48,12 +49,17 @@ func (w *Writer) placeBundle(ctx context.Context, record reconcile.Record, subje
 	if err != nil {
 		return err
 	}
-	target := reconcile.Image{Repo: subject.Repo, Digest: digestOf(raw)}
 	for _, content := range [][]byte{emptyObject, record.Payload} {
 		if err := w.bringBytes(ctx, subject.Repo, content); err != nil {
 			return err
 		}
 	}
+	return w.refer(ctx, subject, digestOf(raw), raw, m)
+}
+
+// refer writes a manifest whose subject is the image and whose content is there, and sees that it is on the list of those.
+func (w *Writer) refer(ctx context.Context, subject reconcile.Image, digest reconcile.Digest, raw []byte, m manifest) error {
+	target := reconcile.Image{Repo: subject.Repo, Digest: digest}
 	header, err := w.sendManifest(ctx, target, target.Digest.String(), raw, m.MediaType)
 	if err != nil {
 		return err
@@ -66,8 +72,11 @@ func (w *Writer) placeBundle(ctx context.Context, record reconcile.Record, subje
 	if has, err := w.hasAPI(ctx, subject); err != nil || has {
 		return err
 	}
-	return w.list(ctx, subject, descriptor{MediaType: m.MediaType, ArtifactType: m.ArtifactType, Digest: target.Digest,
-		Size: int64(len(raw)), Annotations: m.Annotations})
+	kind := m.ArtifactType
+	if kind == "" && m.Config != nil {
+		kind = m.Config.MediaType
+	}
+	return w.list(ctx, subject, descriptor{MediaType: m.MediaType, ArtifactType: kind, Digest: target.Digest, Size: int64(len(raw)), Annotations: m.Annotations})
 }
 
 var emptyObject = []byte("{}")
@@ -97,39 +106,45 @@ func (w *Writer) bringBytes(ctx context.Context, repo reconcile.Repo, content []
 	return nil
 }
 
-// placeLegacy adds a signature to the manifest in the tag beside the image, next to those of others. Nobody else may change the
-// tag at the same time, but registries have no way to make sure: so it is read again afterwards, and added again if it is gone.
+// placeLegacy adds a signature to those in the tag beside the image.
 func (w *Writer) placeLegacy(ctx context.Context, record reconcile.Record, subject reconcile.Image) error {
+	layer := descriptor{MediaType: record.MediaType, Digest: digestOf(record.Payload), Size: int64(len(record.Payload)), Annotations: record.Annotations}
+	return w.addLayers(ctx, subject, legacyTag(subject.Digest), []descriptor{layer}, func() error { return w.bringBytes(ctx, subject.Repo, record.Payload) })
+}
+
+// addLayers adds records to the manifest in a tag beside the image, next to those of others; bring brings their content. Nobody else may change the
+// tag at the same time, but registries have no way to make sure: so it is read again afterwards, and they are added again if they are gone.
+func (w *Writer) addLayers(ctx context.Context, subject reconcile.Image, tag string, layers []descriptor, bring func() error) error {
 	unlock, err := w.subjects.lock(ctx, subject)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	layer := descriptor{MediaType: record.MediaType, Digest: digestOf(record.Payload), Size: int64(len(record.Payload)), Annotations: record.Annotations}
 	for failed := 1; ; failed++ {
-		m, at, err := w.legacyManifest(ctx, subject)
+		m, _, err := w.taggedManifest(ctx, subject, tag)
 		if err != nil {
 			return err
 		}
-		if !at.IsZero() && hasLayer(m, layer) {
+		lacking := slices.DeleteFunc(slices.Clone(layers), func(l descriptor) bool { return hasLayer(m, l) })
+		if len(lacking) == 0 {
 			return nil
 		}
 		if failed > 5 {
-			return fmt.Errorf("another process keeps overwriting the signatures in the tag %s", legacyTag(subject.Digest))
+			return fmt.Errorf("another process keeps overwriting the records in the tag %s", tag)
 		}
 		if failed > 1 {
 			if err := sleep(ctx, backoff(failed)); err != nil {
 				return err
 			}
 		}
-		m.Layers = append(m.Layers, layer)
-		if err := w.bringBytes(ctx, subject.Repo, record.Payload); err != nil {
+		m.Layers = append(m.Layers, lacking...)
+		if err := bring(); err != nil {
 			return err
 		}
-		if err := w.writeLegacy(ctx, subject, m); err != nil {
+		if err := w.writeTagged(ctx, subject, tag, m); err != nil {
 			return err
 		}
-		now, err := w.head(ctx, subject.Repo, legacyTag(subject.Digest))
+		now, err := w.head(ctx, subject.Repo, tag)
 		if err != nil {
 			return err
 		}
@@ -178,20 +193,20 @@ func (w *Writer) Withdraw(ctx context.Context, subject reconcile.Image, record s
 		return fail(fmt.Errorf("it is the only one in the tag %s", legacyTag(subject.Digest)))
 	}
 	m.Layers = kept
-	if err := w.writeLegacy(ctx, subject, m); err != nil {
+	if err := w.writeTagged(ctx, subject, legacyTag(subject.Digest), m); err != nil {
 		return fail(err)
 	}
 	return nil
 }
 
-// writeLegacy pushes the manifest with these layers, which are there.
-func (w *Writer) writeLegacy(ctx context.Context, subject reconcile.Image, m manifest) error {
+// writeTagged pushes the manifest with these layers, which are there, to its tag.
+func (w *Writer) writeTagged(ctx context.Context, subject reconcile.Image, tag string, m manifest) error {
 	if err := w.bringBytes(ctx, subject.Repo, legacyConfig(m.Layers)); err != nil {
 		return err
 	}
 	raw := legacyBytes(m)
 	target := reconcile.Image{Repo: subject.Repo, Digest: digestOf(raw)}
-	return w.putManifest(ctx, target, legacyTag(subject.Digest), raw, ociManifest)
+	return w.putManifest(ctx, target, tag, raw, ociManifest)
 }
 
 // legacyBytes is the manifest as cosign writes it: an image with a layer for each signature.

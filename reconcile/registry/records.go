@@ -83,7 +83,9 @@ func (r *Reader) taggedManifest(ctx context.Context, image reconcile.Image, tag 
 	if len(m.Layers) > maxRecords {
 		return m, reconcile.Digest{}, fail(refuse("there are %d, more than %d", len(m.Layers), maxRecords))
 	}
-	return m, digestOf(raw), nil
+	at := digestOf(raw)
+	r.small.put(at, raw) // whoever carries it elsewhere reads it by digest
+	return m, at, nil
 }
 
 // bundles reads the Sigstore bundles that refer to an image, in the order of their digests.

@@ -92,8 +92,10 @@ func (w *Writer) Delete(ctx context.Context, image reconcile.Image, subject reco
 	if subject.IsZero() {
 		return nil
 	}
-	if err := w.dropTag(ctx, image.Repo, legacyTag(subject), image.Digest); err != nil {
-		return fail(fmt.Errorf("remove its tag %s: %w", legacyTag(subject), err))
+	for _, tag := range cosignTags(subject) {
+		if err := w.dropTag(ctx, image.Repo, tag.String(), image.Digest); err != nil {
+			return fail(fmt.Errorf("remove its tag %s: %w", tag, err))
+		}
 	}
 	return nil
 }
