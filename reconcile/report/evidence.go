@@ -55,7 +55,7 @@ func (p *page) profileRows(x reconcile.Profile) [][2]string {
 	if c := x.Since; c == nil {
 		add("compared", "first version: nothing of this image is approved now")
 	} else {
-		rows = append(rows, p.comparisonRows(*c)...)
+		rows = append(rows, p.comparisonRows(*c, len(x.Scanners) > 0)...)
 	}
 	return rows
 }
@@ -382,12 +382,17 @@ func grown(bytes int64) string {
 	return "+" + size(bytes)
 }
 
-func (p *page) comparisonRows(c reconcile.Comparison) [][2]string {
+// comparisonRows compare with what is approved now; what is inside only if somebody looked into it.
+func (p *page) comparisonRows(c reconcile.Comparison, scanned bool) [][2]string {
 	approved := "approved now"
 	if !c.Approved.IsZero() {
 		approved = "approved since " + c.Approved.UTC().Format(time.DateOnly)
 	}
-	rows := [][2]string{{"compared", joined("with "+code(c.Version)+", "+approved, balance(c), packages(c), grown(c.Bytes))}}
+	inside := ""
+	if scanned {
+		inside = joined(balance(c), packages(c))
+	}
+	rows := [][2]string{{"compared", joined("with "+code(c.Version)+", "+approved, inside, grown(c.Bytes))}}
 	for _, x := range []struct {
 		what string
 		said string

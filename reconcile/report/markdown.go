@@ -86,7 +86,7 @@ func (p *page) state(x *row) string {
 	switch {
 	case !p.applied() || v == blocked || v == violating:
 		return v
-	case x.failed():
+	case x.failed(), len(p.names.unread(x, p.r.Plan.Gaps)) > 0:
 		return undone
 	case v == ready:
 		return admitted
@@ -111,6 +111,11 @@ func (p *page) reconciled() *section {
 			name := p.names.registry(a.To)
 			sound, seen := whole[name]
 			whole[name] = (sound || !seen) && x.outcomes[i].Status == reconcile.Done
+		}
+	}
+	for _, g := range p.r.Plan.Gaps {
+		if name, _, ok := p.names.owned(g.Question.Repo); ok {
+			whole[name] = false
 		}
 	}
 	done := 0
@@ -231,6 +236,15 @@ func (p *page) verdict(x *row) string {
 	if x.failed() {
 		return "**not finished**: " + ended(x)
 	}
+	unread := ""
+	if names := p.names.unread(x, p.r.Plan.Gaps); len(names) > 0 {
+		unread = "**not known** in " + some(names)
+	}
+	return joined(p.done(x), unread)
+}
+
+// done says where what was planned for a row happens, or has happened.
+func (p *page) done(x *row) string {
 	switch to := p.names.of(x.actions, reconcile.Copy, reconcile.TagIt, reconcile.Place); {
 	case x.verdict() == revoked || x.verdict() == removed:
 		return p.removal(x)
@@ -328,6 +342,9 @@ func since(x *row) string {
 	if c == nil {
 		return "first version"
 	}
+	if len(x.profile.Scanners) == 0 {
+		return grown(c.Bytes) // nobody looked into it
+	}
 	return joined(balance(*c), packages(*c), grown(c.Bytes))
 }
 
@@ -394,7 +411,11 @@ func (p *page) notes() *section {
 }
 
 func (p *page) unread() *section {
-	s := &section{rank: rankAside, head: "**Could not be read** (nothing below is changed):\n\n", tail: "\n", noun: [2]string{"gap", "gaps"}}
+	head := "**Could not be read** (nothing below is changed):\n\n"
+	if p.applied() {
+		head = "**Could not be read** (nothing below was changed; the next run tries again):\n\n"
+	}
+	s := &section{rank: rankAside, head: head, tail: "\n", noun: [2]string{"gap", "gaps"}}
 	for _, line := range unread(p.r.Plan.Gaps) {
 		s.add("- " + code(line) + "\n")
 	}
@@ -440,6 +461,7 @@ func (p *page) pulls() *section {
 			continue
 		}
 		repos, signed := x.complete()
+		slices.SortStableFunc(repos, func(a, b reconcile.Repo) int { return p.names.index(p.names.registry(a)) - p.names.index(p.names.registry(b)) })
 		if len(repos) == 0 {
 			continue
 		}

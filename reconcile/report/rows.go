@@ -161,11 +161,50 @@ func (n names) of(actions []reconcile.Action, kinds ...reconcile.Kind) []string 
 			out = append(out, n.registry(a.To))
 		}
 	}
-	return distinct(out)
+	out = distinct(out)
+	slices.SortStableFunc(out, func(a, b string) int { return n.index(a) - n.index(b) })
+	return out
 }
 
-// names are the registries of a plan.
+// names are the registries of a plan, in the catalog's order.
 type names []reconcile.PlanRegistry
+
+// index is the place of a registry in that order; what is none of them comes last.
+func (n names) index(name string) int {
+	if i := slices.IndexFunc(n, func(x reconcile.PlanRegistry) bool { return x.Name == name }); i >= 0 {
+		return i
+	}
+	return len(n)
+}
+
+// owned splits a repository into its registry and what stands below the registry's prefix. It isn't ok for a repository that none owns.
+func (n names) owned(r reconcile.Repo) (registry, below string, ok bool) {
+	for _, x := range n {
+		if x.Prefix.Owns(r) {
+			return x.Name, x.Prefix.Below(r), true
+		}
+	}
+	return "", "", false
+}
+
+// unread names the registries that didn't tell what they hold of a row's image.
+func (n names) unread(x *row, gaps []reconcile.Gap) []string {
+	below := map[string]bool{}
+	for _, a := range x.actions {
+		if _, b, ok := n.owned(a.To); ok {
+			below[b] = true
+		}
+	}
+	var out []string
+	for _, g := range gaps {
+		if name, b, ok := n.owned(g.Question.Repo); ok && below[b] {
+			out = append(out, name)
+		}
+	}
+	out = distinct(out)
+	slices.SortStableFunc(out, func(a, b string) int { return n.index(a) - n.index(b) })
+	return out
+}
 
 // registry is the name of the registry that owns a repository; of one that none owns, its host.
 func (n names) registry(r reconcile.Repo) string {
