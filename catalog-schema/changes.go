@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/assay-oci/assay/reconcile"
 )
@@ -14,6 +18,8 @@ type part struct {
 	scope       string
 	fingerprint string
 	origin      reconcile.Origin
+	block       *hclsyntax.Block
+	file        *hcl.File
 }
 
 // changes compares base and head, but for images and revocations.
@@ -21,16 +27,22 @@ func (l *loader) changes() {
 	was, is := l.parts(l.base), l.parts(l.head)
 	for _, key := range slices.Sorted(maps.Keys(was)) {
 		if now, ok := is[key]; !ok {
-			l.change(was[key], "is removed", "It binds until this is merged; the line is that of the commit before.")
+			l.change(was[key], "is removed", withoutIt[was[key].block.Type], "It binds until this is merged; the line is that of the commit before.")
 		} else if now.fingerprint != was[key].fingerprint {
-			l.change(now, "is changed", "Until this is merged, images are judged by both, and where they go is what was merged before.")
+			said, e := alterations(was[key], now)
+			how := ": " + strings.Join(said, "; ")
+			if said == nil {
+				how = " in what its files hold"
+			}
+			l.change(now, "is changed"+how, e, "Until this is merged, images are judged by both, and where they go is what was merged before.")
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(is)) {
 		if _, ok := was[key]; !ok {
-			l.change(is[key], "is added", "It has no effect before it is merged, except that rules that are added judge the images of this pull request.")
+			l.change(is[key], "is added", withIt[is[key].block.Type], "It has no effect before it is merged, except that rules that are added judge the images of this pull request.")
 		}
 	}
+	l.ownersChange()
 	for _, x := range l.head.images {
 		old := l.before[x.label]
 		if old == nil || old.folder == x.folder {
@@ -45,8 +57,14 @@ func (l *loader) changes() {
 	}
 }
 
-func (l *loader) change(p part, what, detail string) {
-	l.desired.Changes = append(l.desired.Changes, reconcile.Finding{Rule: "policy-change", Scope: p.scope, Origin: p.origin,
+// withIt is what a block that is added does to how images are judged, by its type; withoutIt what its removal does.
+var (
+	withIt    = map[string]effect{"rule": tightened, "gate": tightened, "waiver": loosened, "vex": loosened}
+	withoutIt = map[string]effect{"rule": loosened, "gate": loosened, "waiver": tightened, "vex": tightened}
+)
+
+func (l *loader) change(p part, what string, e effect, detail string) {
+	l.desired.Changes = append(l.desired.Changes, reconcile.Finding{Rule: "policy-change", ID: string(e), Scope: p.scope, Origin: p.origin,
 		Summary: p.title + " " + what, Detail: detail})
 }
 
@@ -63,7 +81,7 @@ func (l *loader) parts(t *tree) map[string]part {
 		for i := 0; ; i++ { // a rule may stand twice in a policy
 			k := fmt.Sprintf("%s\x00%s\x00%d", n.block.Type, key, i)
 			if _, ok := out[k]; !ok {
-				out[k] = part{title: title, scope: l.now.scopeOf(n.folder), fingerprint: t.fingerprint(n), origin: origin(n.def())}
+				out[k] = part{title: title, scope: l.now.scopeOf(n.folder), fingerprint: t.fingerprint(n), origin: origin(n.def()), block: n.block, file: t.files[n.def().Filename]}
 				return
 			}
 		}

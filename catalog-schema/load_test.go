@@ -171,7 +171,7 @@ func describe(d reconcile.Desired) string {
 		fmt.Fprintf(&b, "waiver %s rule %s image %q digest %q package %q scope %q until %s (%s)\n", w.ID, w.Rule, w.Image, w.Digest.Short(), w.Package, w.Scope, w.Expires.Format(time.DateTime), w.Justification)
 	}
 	for _, f := range d.Changes {
-		fmt.Fprintf(&b, "change %s (%s:%d) %s %q\n", f.Summary, f.Origin.File, f.Origin.Line, f.Image, f.Scope)
+		fmt.Fprintf(&b, "change %s%s (%s:%d) %s %q\n", effectPrefix(f.ID), f.Summary, f.Origin.File, f.Origin.Line, f.Image, f.Scope)
 	}
 	for _, f := range d.Broken {
 		fmt.Fprintf(&b, "broken %s %s (%s:%d)\n", f.Image, f.Summary, f.Origin.File, f.Origin.Line)
@@ -195,3 +195,10 @@ func TestANilBaseMeansAMergedCommit(t *testing.T) {
 }
 
 var _ fs.FS = fstest.MapFS{}
+
+func effectPrefix(id string) string {
+	if id == "" {
+		return ""
+	}
+	return id + ": "
+}

@@ -128,7 +128,7 @@ func TestAPullRequestCannotExcuseItself(t *testing.T) {
 	if diags.HasErrors() || len(d.Waivers) != 1 || d.Waivers[0].Image != "nginx" {
 		t.Errorf("%+v, %v", d.Waivers, diags)
 	}
-	if len(d.Changes) != 1 || d.Changes[0].Summary != `the OpenVEX document "app" is changed` {
+	if len(d.Changes) != 1 || d.Changes[0].Summary != `the OpenVEX document "app" is changed in what its files hold` {
 		t.Errorf("%+v", d.Changes)
 	}
 }
