@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 	"unicode/utf8"
@@ -25,7 +26,7 @@ func corpus(t testing.TB) []string {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no corpus, %v", err)
 	}
-	out := []string{strings.Repeat("a", 10_000), strings.Repeat("`|", 3000)}
+	out := []string{strings.Repeat("a", 700), strings.Repeat("`|", 300)}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -120,7 +121,7 @@ func liar(t testing.TB, s string) reconcile.Report {
 }
 
 // meaningful are the texts that a report may be another one for.
-var meaningful = map[string]bool{"": true, policyChange: true, "licenses": true, "signature": true, "provenance": true, "approval": true, "passed": true, "warned": true, "waived": true,
+var meaningful = map[string]bool{"": true, "age": true, "config": true, "end_of_life": true, "packages": true, "size": true, "vulnerabilities": true, policyChange: true, "licenses": true, "signature": true, "provenance": true, "approval": true, "passed": true, "warned": true, "waived": true,
 	"failed": true, "loosened": true, "tightened": true, "the catalog": true, "critical": true, "high": true, "medium": true, "low": true, "negligible": true, "unknown": true,
 	"copy": true, "sign": true, "attest": true, "place": true, "tag": true, "untag": true, "delete": true, "retire": true, "done": true, "skipped": true, "stale": true, "pending": true}
 
@@ -128,15 +129,27 @@ var meaningful = map[string]bool{"": true, policyChange: true, "licenses": true,
 func checkMarkdown(t testing.TB, s string) {
 	t.Helper()
 	for name, of := range map[string]func(testing.TB, string) reconcile.Report{"hostile": hostile, "liar": liar} {
-		got, want := rendered(t, of(t, s)), rendered(t, of(t, "x"))
+		got := rendered(t, of(t, s))
 		checkStructure(t, got)
 		if !meaningful[s] {
-			checkSame(t, name+" "+s, skeleton(t, got), skeleton(t, want))
+			checkSame(t, name+" "+s, skeleton(t, got), benign(name, func() string { return skeleton(t, rendered(t, of(t, "x"))) }))
 		}
 		if _, ok := ReadTrace(got); ok {
 			t.Fatalf("%s: %.300q forges a trace", name, s)
 		}
 	}
+}
+
+var benignSkeletons sync.Map
+
+// benign is the skeleton of a report of harmless texts, made once.
+func benign(name string, make func() string) string {
+	if s, ok := benignSkeletons.Load(name); ok {
+		return s.(string)
+	}
+	s := make()
+	benignSkeletons.Store(name, s)
+	return s
 }
 
 func checkSame(t testing.TB, s, got, want string) {
@@ -252,10 +265,10 @@ func checkDrift(t testing.TB, s string) {
 		}
 		return b.String()
 	}
-	got, want := render(s), render("x")
+	got := render(s)
 	checkStructure(t, got)
 	if !meaningful[s] && s != "nginx" && !strings.ContainsAny(s, ":@") { // those end an image's label, and so tell whose it is
-		checkSame(t, s, skeleton(t, got), skeleton(t, want))
+		checkSame(t, s, skeleton(t, got), benign("drift", func() string { return skeleton(t, render("x")) }))
 	}
 }
 

@@ -25,7 +25,7 @@ type MarkdownOptions struct {
 func Markdown(w io.Writer, r reconcile.Report, o MarkdownOptions) error {
 	p := &page{r: r, o: o, rows: rows(r), names: r.Plan.Registries}
 	d := &document{title: p.title(), sections: []*section{
-		p.reconciled(), p.policy(), p.differences(), p.table(), p.failures(), p.advice(), p.notes(), p.unread(), p.pulls(), p.evidence(), p.actions(), p.foot(),
+		p.reconciled(), p.policy(), p.differences(), p.table(), p.failures(), p.advice(), p.waivers(), p.notes(), p.unread(), p.pulls(), p.evidence(), p.actions(), p.foot(),
 	}}
 	_, err := io.WriteString(w, d.render(o.Limit, o.Link))
 	return err
@@ -383,6 +383,42 @@ func (p *page) advice() *section {
 				s.add(fmt.Sprintf("- %s — %s: and %d more\n", code(x.title), code(rule), more))
 			}
 		}
+	}
+	return s
+}
+
+// waivable are the rules from whose findings people ask for a waiver, once nothing else helps.
+var waivable = []string{"age", "config", "end_of_life", "licenses", "packages", "size", "vulnerabilities"}
+
+// name is what stands in a catalog's string as it is.
+var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,99}$`)
+
+// mostWaivers is how many are written out.
+const mostWaivers = 10
+
+// A waiver that is asked for ends after this time, unless somebody thinks about it.
+const waiverTerm = 30 * 24 * time.Hour
+
+// waivers are, folded, the blocks by which the author can ask for an exception. Only names that need no escape are written out.
+func (p *page) waivers() *section {
+	s := &section{rank: rankFolded, head: "<details><summary>A waiver to ask for, where nothing else helps</summary>\n\nIt counts once it is merged, in a pull request of its own.\n\n",
+		tail: "</details>\n\n", noun: [2]string{"waiver", "waivers"}}
+	if p.applied() || p.r.Plan.Made.IsZero() {
+		return s
+	}
+	expires := p.r.Plan.Made.Add(waiverTerm).UTC().Format(time.DateOnly)
+	var blocks []string
+	for _, x := range p.rows {
+		image, _, _ := strings.Cut(x.title, ":")
+		for _, f := range x.blocked {
+			if slices.Contains(waivable, f.Rule) && !f.Unknown && name.MatchString(f.ID) && name.MatchString(image) {
+				blocks = append(blocks, fmt.Sprintf("```hcl\nwaiver \"%s\" {\n  rule    = \"%s\"\n  image   = \"%s\"\n  reason  = \"…\"\n  expires = \"%s\"\n}\n```\n\n", f.ID, f.Rule, image, expires))
+			}
+		}
+	}
+	blocks = distinct(blocks)
+	for _, b := range blocks[:min(len(blocks), mostWaivers)] {
+		s.add(b)
 	}
 	return s
 }

@@ -207,6 +207,9 @@ func (g *group) fold(l line, o reconcile.Outcome) {
 
 func describe(a reconcile.Action) line {
 	l := line{mark: '+', verb: string(a.Kind), reason: a.Reason}
+	if a.Statement == nil {
+		a.Statement = &reconcile.Statement{} // of a report that is read back, and lacks what it should have
+	}
 	switch a.Kind {
 	default: // of a report that is read back, and says what it likes
 		l.verb, l.what = "unknown", string(a.Kind)
