@@ -20,6 +20,7 @@ type scopeBlock struct {
 	Level      level    `hcl:"level,required" doc:"How wide the scope is. A scope below another one must be narrower; the root's is the organization."`
 	Path       repoPath `hcl:"path" default:"that of the scope around it" doc:"Where the scope publishes: its images go to the registry's prefix, then this path, then the image's repository. It is written whole: paths of nested scopes are not joined."`
 	Registries []string `hcl:"registries" default:"those of the scope around it; at the root, all" doc:"The registries that the scope's images go to. A narrower scope can only leave some out."`
+	Upstream   bool     `hcl:"upstream_records" default:"false" doc:"Whether what others laid beside an image where it comes from (signatures, attestations, bills of materials) is copied with it when it is admitted. It holds in narrower scopes too, which can't turn it off. The signers must write bundles, or cosign would see those of others in place of ours."`
 }
 
 type registryBlock struct {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"github.com/assay-oci/assay/reconcile"
 )
 
 // Defaults of the prune and rescan blocks; the first two count without a prune block too.
@@ -45,6 +47,20 @@ func (t *tree) checkScopes() {
 		t.note(folder, t.checkRegistryNames(&s.node, s.Registries))
 		if outer := t.around(folder); outer != nil {
 			t.note(folder, narrower(&s.node, s.Registries, t.registriesOf(outer.folder)))
+		}
+		t.checkUpstream(s)
+	}
+}
+
+// checkUpstream sees that what travels with images hides no signature of ours: cosign looks at no other format where there is a bundle.
+func (t *tree) checkUpstream(s *scopeBlock) {
+	if _, said := s.block.Body.Attributes["upstream_records"]; said && !s.Upstream && t.upstreamOf(s.folder) {
+		t.unsound(s.folder, mistake(s.attr("upstream_records"), "Not narrower", "A scope around this one has records of others travel with its images, and that holds here too. Remove the line."))
+	}
+	for _, x := range t.signers {
+		if s.Upstream && !x.bad() && !x.Retired && !slices.Contains(x.spec().Formats, reconcile.Bundle) {
+			t.unsound(s.folder, mistake(s.attr("upstream_records"), "Ours would not be seen", "The signer %q (line %d of %s) writes no bundles, and where others' bundles lie beside an image, cosign looks at nothing else. "+
+				"Add \"bundle\" to its formats.", x.label, x.def().Start.Line, x.def().Filename))
 		}
 	}
 }
@@ -308,6 +324,11 @@ func (t *tree) registriesOf(folder string) []string {
 		}
 	}
 	return out
+}
+
+// upstreamOf tells whether the records of others travel with a scope's images: it or a scope around it says so.
+func (t *tree) upstreamOf(folder string) bool {
+	return slices.ContainsFunc(enclosing(folder), func(f string) bool { return t.scopes[f] != nil && t.scopes[f].Upstream })
 }
 
 // pathOf returns the path that a scope publishes below.

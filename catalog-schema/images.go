@@ -61,6 +61,7 @@ func (l *loader) want(x *imageBlock, to []reconcile.Target) {
 			Name: x.label, Version: v.label, From: reconcile.Image{Repo: x.Source, Digest: v.Digest}, To: to, Tags: v.allTags(),
 			Mutable: v.Mutable, Scope: l.now.scopeOf(x.folder), Rules: rules, Owner: x.Owner, Purpose: x.Purpose,
 			Review: time.Time(x.ReviewBy), Origin: origin(v.def()), Proposed: l.base != l.head && !l.stood(x.label, v),
+			UpstreamRecords: l.now.upstreamOf(l.now.scopeOf(x.folder)),
 		})
 	}
 }

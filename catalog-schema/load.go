@@ -190,6 +190,9 @@ func (l *loader) organization() {
 			d.Gate = reconcile.Gate{Mode: reconcile.GateMode(x.Mode), Baseline: string(x.Baseline), Repository: string(x.Repository)}
 		}
 	}
+	for _, s := range l.now.scopes {
+		d.UpstreamRecords = d.UpstreamRecords || s.Upstream
+	}
 	d.Prune = reconcile.Prune{Limit: defaultLimit, Grace: defaultGrace}
 	for _, x := range l.base.prunes {
 		if !x.bad() {

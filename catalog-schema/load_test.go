@@ -157,6 +157,9 @@ func describe(d reconcile.Desired) string {
 		if !w.Review.IsZero() {
 			fmt.Fprintf(&b, "  review %s\n", w.Review.Format(time.DateOnly))
 		}
+		if w.UpstreamRecords {
+			fmt.Fprintf(&b, "  with the records of others\n")
+		}
 		for _, to := range w.To {
 			fmt.Fprintf(&b, "  to %s %s identity %s\n", to.Registry, to.Repo, to.Identity)
 		}

@@ -57,6 +57,7 @@ type world struct {
 	eu, us  *registrytest.Server
 	signing bool
 	extra   string // more of the organization's file
+	scope   string // more of its scope block
 }
 
 func newWorld(t *testing.T, software registrytest.Software) *world {
@@ -94,7 +95,7 @@ func (w *world) organization() string {
 	}
 	return fmt.Sprintf(`scope "acme" {
   level = "organization"
-}
+%s}
 registry "eu" {
   address  = "%s/approved"
   identity = "images.example.com/approved"
@@ -109,7 +110,7 @@ policy "baseline" {
     allow = ["%s/**"]
   }
 }
-`, w.eu.Host, w.us.Host, signer, w.extra, w.source.Host)
+`, w.scope, w.eu.Host, w.us.Host, signer, w.extra, w.source.Host)
 }
 
 // image is the file of an image; each version is "label digest tag,tag".

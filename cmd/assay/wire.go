@@ -115,7 +115,7 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 		},
 	})
 	blobs.Blobs = a.reader
-	s := reconcile.Sensors{Holdings: a.reader, Content: a.reader, History: a, Witness: sign.NewWitness(a.reader, a.publicRoots()), Asking: a.progress.asking}
+	s := reconcile.Sensors{Holdings: a.reader, Content: a.reader, History: a, Witness: sign.NewWitness(a.reader, a.publicRoots()), Beside: a.reader, Asking: a.progress.asking}
 	if len(a.desired.Scanners) > 0 || len(a.desired.Registries) > 1 {
 		st, err := stage.New(stage.Options{Dir: filepath.Join(a.cache, "stage"), Budget: int64(a.options.stage)}, stageSource{a.reader})
 		if err != nil {
@@ -146,7 +146,7 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 // effects builds what writes.
 func (a *assembly) effects(ctx context.Context) (reconcile.Effects, error) {
 	w := registry.NewWriter(a.reader)
-	e := reconcile.Effects{Catalog: a.source, Copier: w, Tagger: w, Deleter: w, Placer: w, Signers: map[string]reconcile.Signer{}, Done: a.progress.acted}
+	e := reconcile.Effects{Catalog: a.source, Copier: w, Tagger: w, Deleter: w, Placer: w, Carrier: w, Signers: map[string]reconcile.Signer{}, Done: a.progress.acted}
 	for _, spec := range a.desired.Signers {
 		if spec.Retired {
 			continue
