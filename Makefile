@@ -55,6 +55,13 @@ SIGNING := fulcio timestamp-server rekor-server cosign2 cosign3
 test-signing: build $(SIGNING:%=$(TOOLS)/%) ## Test signing without a key with the real Fulcio, timestamp authority, Rekor and cosign; builds them first (half an hour, once), then takes ten minutes (SHORT=-short: seconds)
 	$(GO) test -tags signing -count 1 -timeout 30m $(SHORT) ./test/signing
 
+.PHONY: test-policy-controller
+test-policy-controller: build $(TOOLS)/policytester ## Test that sigstore policy-controller admits what is signed and nothing else; builds its tester first (some minutes, once)
+	$(GO) test -tags policycontroller -count 1 ./test/signing
+
+$(TOOLS)/policytester: test/signing/tools/policytester/go.mod
+	cd $(<D) && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/sigstore/policy-controller/cmd/tester
+
 $(TOOLS)/fulcio: test/signing/tools/fulcio/go.mod
 	cd $(<D) && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/sigstore/fulcio
 
