@@ -100,7 +100,7 @@ var changing = []struct {
 }{
 	{regexp.MustCompile(`<!-- assay-trace/v1 [A-Za-z0-9+/=]* -->`), "<!-- assay-trace/v1 TRACE -->"},
 	{regexp.MustCompile(`(?s)<details><summary>All actions</summary>.*?</details>\n\n`), ""}, // in the order of the registries' addresses
-	{regexp.MustCompile(`(?m)^.*: `+"`tag .* of us"+`.*\n`), ""}, // the same
+	{regexp.MustCompile(`(?m)^.*: ` + "`tag .* of us" + `.*\n`), ""},                         // the same
 	{regexp.MustCompile(`since \d{4}-\d\d-\d\d`), "since DATE"},
 	{regexp.MustCompile(`sha256:[0-9a-f]+…?`), "sha256:DIGEST"},
 	{regexp.MustCompile(`\b[0-9a-f]{12}\b|\b[0-9a-f]{40}\b`), "COMMIT"},
