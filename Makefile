@@ -119,7 +119,7 @@ check: ## Format, vet, lint, test, and generated documents up to date
 fuzz: ## Run every fuzz target for FUZZ (default 30s)
 	@set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
 	  for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' $$f); do \
-	    echo "$$(dirname $$f) $$t"; $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZ); done; done
+	    echo "$$(dirname $$f) $$t"; $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZ) -fuzzminimizetime 1s; done; done
 
 .PHONY: bench
 bench: ## Measure against crane, regsync and skopeo (BENCH='-cases "M cold" -runs 1' for a part)

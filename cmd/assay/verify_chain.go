@@ -148,7 +148,7 @@ func (c *chain) problem(r reconcile.Record) string {
 func (m manifestLink) what(root reconcile.Digest) string {
 	switch {
 	case m.Platform.Runnable():
-		return m.Digest.Short() + " (" + m.Platform.String() + ")"
+		return m.Digest.Short() + " (" + shown(m.Platform.String()) + ")"
 	case m.Digest == root && !m.runs:
 		return m.Digest.Short() + " (index)"
 	}

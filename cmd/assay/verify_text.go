@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/report"
 )
 
 // shown makes a record's text fit for a terminal: what is more than plain printable text on one line is quoted, and what is long is cut.
@@ -42,7 +43,7 @@ func (c *chain) text() string {
 	if len(c.Problems) > 0 {
 		line("\nNot proven")
 		for _, p := range c.Problems {
-			line("  ✗ %s", p)
+			line("  ✗ %s", report.Plain(p)) // a reason may quote what a record says
 		}
 	}
 	return b.String()

@@ -136,10 +136,10 @@ func (a Approved) Trace() string {
 	return s
 }
 
-// ReadTrace finds the trace in a comment, in an HTML comment of its own: of several the last one. The comment is hostile, and what is no sound trace is none.
+// ReadTrace finds the trace in a comment, in an HTML comment of its own: of several the first one. The comment is hostile, and what is no sound trace is none.
 func ReadTrace(comment string) (Approved, bool) {
 	const opening, closing = "<!-- " + traceMark, " -->"
-	i := strings.LastIndex(comment, opening)
+	i := strings.Index(comment, opening)
 	if i < 0 {
 		return Approved{}, false
 	}
