@@ -109,3 +109,20 @@ func TestOnlyALinkThatIsOneIsLinked(t *testing.T) {
 		}
 	}
 }
+
+// A report on 3,000 images is written in the time that a comment may take.
+func BenchmarkMarkdown(b *testing.B) {
+	r := scene{b}.plan()
+	for i := range 3000 {
+		name := fmt.Sprintf("app%d", i)
+		r.Plan.Actions = append(r.Plan.Actions, scene{b}.admit(name, "1.0", i%250)...)
+		r.Plan.Profiles = append(r.Plan.Profiles, scene{b}.profile(name+":1.0", i%250))
+		r.Plan.Gaps = append(r.Plan.Gaps, reconcile.Gap{Question: reconcile.Question{Kind: reconcile.AskTags, Repo: scene{b}.repos(name)[1]}, Reason: "503"})
+	}
+	for b.Loop() {
+		var out bytes.Buffer
+		if err := Markdown(&out, r, MarkdownOptions{Limit: 60_000, Link: runLink}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

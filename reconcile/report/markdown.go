@@ -38,7 +38,9 @@ type page struct {
 	rows  []*row
 	names names
 
-	findings map[string][]reconcile.Finding // by image; made when first asked for
+	// made when first asked for
+	findings map[string][]reconcile.Finding // by image
+	silent   map[string][]string            // registries that could not be read, by what stands below their prefixes
 }
 
 func (p *page) applied() bool { return p.r.Result != nil }
@@ -86,7 +88,7 @@ func (p *page) state(x *row) string {
 	switch {
 	case !p.applied() || v == blocked || v == violating:
 		return v
-	case x.failed(), len(p.names.unread(x, p.r.Plan.Gaps)) > 0:
+	case x.failed(), len(p.unreadBy(x)) > 0:
 		return undone
 	case v == ready:
 		return admitted
@@ -237,7 +239,7 @@ func (p *page) verdict(x *row) string {
 		return "**not finished**: " + ended(x)
 	}
 	unread := ""
-	if names := p.names.unread(x, p.r.Plan.Gaps); len(names) > 0 {
+	if names := p.unreadBy(x); len(names) > 0 {
 		unread = "**not known** in " + some(names)
 	}
 	return joined(p.done(x), unread)
@@ -497,7 +499,9 @@ func (p *page) pulls() *section {
 			continue
 		}
 		repos, signed := x.complete()
-		slices.SortStableFunc(repos, func(a, b reconcile.Repo) int { return p.names.index(p.names.registry(a)) - p.names.index(p.names.registry(b)) })
+		slices.SortStableFunc(repos, func(a, b reconcile.Repo) int {
+			return p.names.index(p.names.registry(a)) - p.names.index(p.names.registry(b))
+		})
 		if len(repos) == 0 {
 			continue
 		}

@@ -27,6 +27,11 @@ func Plain(s string) string {
 			b.WriteString("…")
 			break
 		}
+		if ' ' <= r && r <= '~' { // nearly all of it, and nothing to look up
+			b.WriteByte(byte(r))
+			marks = 0
+			continue
+		}
 		if marks++; !unicode.Is(unicode.M, r) {
 			marks = 0
 		}

@@ -161,9 +161,7 @@ func (n names) of(actions []reconcile.Action, kinds ...reconcile.Kind) []string 
 			out = append(out, n.registry(a.To))
 		}
 	}
-	out = distinct(out)
-	slices.SortStableFunc(out, func(a, b string) int { return n.index(a) - n.index(b) })
-	return out
+	return n.ordered(distinct(out))
 }
 
 // names are the registries of a plan, in the catalog's order.
@@ -187,23 +185,37 @@ func (n names) owned(r reconcile.Repo) (registry, below string, ok bool) {
 	return "", "", false
 }
 
-// unread names the registries that didn't tell what they hold of a row's image.
-func (n names) unread(x *row, gaps []reconcile.Gap) []string {
-	below := map[string]bool{}
-	for _, a := range x.actions {
-		if _, b, ok := n.owned(a.To); ok {
-			below[b] = true
-		}
-	}
-	var out []string
+// silent are the registries that didn't tell what they hold, by what stands below their prefixes.
+func (n names) silent(gaps []reconcile.Gap) map[string][]string {
+	out := map[string][]string{}
 	for _, g := range gaps {
-		if name, b, ok := n.owned(g.Question.Repo); ok && below[b] {
-			out = append(out, name)
+		if name, below, ok := n.owned(g.Question.Repo); ok {
+			out[below] = append(out[below], name)
 		}
 	}
-	out = distinct(out)
-	slices.SortStableFunc(out, func(a, b string) int { return n.index(a) - n.index(b) })
 	return out
+}
+
+// unreadBy names the registries that didn't tell what they hold of a row's image.
+func (p *page) unreadBy(x *row) []string {
+	if p.silent == nil {
+		p.silent = p.names.silent(p.r.Plan.Gaps)
+	}
+	below := map[string]bool{}
+	var out []string
+	for _, a := range x.actions {
+		if _, b, ok := p.names.owned(a.To); ok && !below[b] {
+			below[b] = true
+			out = append(out, p.silent[b]...)
+		}
+	}
+	return p.names.ordered(distinct(out))
+}
+
+// ordered sorts names of registries as the catalog does.
+func (n names) ordered(list []string) []string {
+	slices.SortStableFunc(list, func(a, b string) int { return n.index(a) - n.index(b) })
+	return list
 }
 
 // registry is the name of the registry that owns a repository; of one that none owns, its host.

@@ -91,10 +91,10 @@ func skeleton(t testing.TB, md string) string {
 }
 
 // checkStructure asserts that a report is made of nothing but what we make, that each row has the cells of its table's head, and that
-// nothing can be taken for the comment that is found again.
-func checkStructure(t testing.TB, md string) {
+// nothing can be taken for the comment that is found again. It returns the skeleton.
+func checkStructure(t testing.TB, md string) string {
 	t.Helper()
-	skeleton(t, md)
+	structure := skeleton(t, md)
 	cells := 0
 	for line := range strings.Lines(md) {
 		if !strings.HasPrefix(line, "|") {
@@ -112,4 +112,5 @@ func checkStructure(t testing.TB, md string) {
 	if strings.Contains(md, "<!") {
 		t.Fatalf("it holds an HTML comment:\n%.3000s", md)
 	}
+	return structure
 }
