@@ -111,7 +111,7 @@ func messageOf(f reconcile.Finding) string {
 		text = f.Image + ": " + text
 	}
 	if f.Detail != "" {
-		text += ". To do: " + f.Detail
+		text += ". " + f.Detail
 	}
 	return message(text)
 }
