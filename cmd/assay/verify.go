@@ -106,7 +106,7 @@ func runVerify(ctx context.Context, std stdio, o verifyOptions, ref string) erro
 	if err := o.check(); err != nil {
 		return err
 	}
-	v, err := openVerify(ctx, std, o)
+	v, err := openVerify(ctx, std, o, ref)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,8 @@ type assembly struct {
 	options  runOptions
 	cache    string
 	source   *source.Source
-	base     string // the ref or commit whose policy judges; empty where the catalog is judged by its own
+	base     string          // the ref or commit whose policy judges; empty where the catalog is judged by its own
+	reviewed func() []string // the hosts that what is merged names; nil without a catalog
 	desired  reconcile.Desired
 	rules    []reconcile.Bound // that judge the image of a scan
 	reader   *registry.Reader
@@ -71,12 +72,14 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 	}
 	options := catalog.Options{Now: time.Now(), Commit: src.Commit(), Rules: ruleDecoders(), VEX: readVEX}
 	load := func() (reconcile.Desired, *catalog.Diagnostics) { return catalog.LoadCommit(src.FS(), options) }
+	merged := src.FS()
 	if base != "" {
 		at, _, err := src.At(ctx, base)
 		if err != nil {
 			return nil, err
 		}
 		load = func() (reconcile.Desired, *catalog.Diagnostics) { return catalog.Load(at, src.FS(), options) }
+		merged = at
 	}
 	desired, diags := load()
 	if o.since != "" {
@@ -92,7 +95,7 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 		return nil, fmt.Errorf("print mistakes: %w", err)
 	}
 	desired.Catalog = catalogName(o.location)
-	return &assembly{options: o, cache: cache, source: src, base: base, desired: desired, progress: newProgress(io.err), io: io}, nil
+	return &assembly{options: o, cache: cache, source: src, base: base, reviewed: func() []string { return namedHosts(merged) }, desired: desired, progress: newProgress(io.err), io: io}, nil
 }
 
 // catalogName is how records name the catalog: its URL, without what may be secret in it. A folder on this machine has no name elsewhere.
@@ -109,11 +112,11 @@ func catalogName(location string) string {
 func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Observed, error) {
 	observed := reconcile.Observed{Unable: unable(a.cache, time.Now())}
 	blobs := &blobSource{}
-	a.reader = registry.NewReader(registry.Options{
-		CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure, Blobs: blobs, Progress: func(e registry.Event) {
-			a.progress.moved(reconcile.Image{Repo: e.To, Digest: e.Digest}, e.Done, e.Total)
-		},
-	})
+	o := a.registries()
+	o.Blobs, o.Progress = blobs, func(e registry.Event) {
+		a.progress.moved(reconcile.Image{Repo: e.To, Digest: e.Digest}, e.Done, e.Total)
+	}
+	a.reader = registry.NewReader(o)
 	blobs.Blobs = a.reader
 	s := reconcile.Sensors{Holdings: a.reader, Content: a.reader, History: a, Witness: sign.NewWitness(a.reader, a.publicRoots()), Beside: a.reader, Asking: a.progress.asking}
 	if len(a.desired.Scanners) > 0 || len(a.desired.Registries) > 1 {

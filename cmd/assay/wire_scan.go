@@ -73,7 +73,7 @@ func (a *assembly) examiner(ctx context.Context, name string) (reconcile.Image, 
 
 // locate opens what holds an image: a layout's folder, with "@" and a digest where it holds several, or a registry.
 func (a *assembly) locate(ctx context.Context, name string) (image reconcile.Image, err error) {
-	o := registry.Options{CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure}
+	o := a.registries(name)
 	dir, digest, _ := strings.Cut(name, "@")
 	if !isLayout(dir) {
 		a.reader = registry.NewReader(o)

@@ -19,9 +19,9 @@ import (
 
 // What signs and verifies.
 
-// readers builds what reads registries and verifies records, and neither stages nor scans.
-func (a *assembly) readers(ctx context.Context) (reconcile.Sensors, error) {
-	a.reader = registry.NewReader(registry.Options{CacheDir: filepath.Join(a.cache, "content"), Insecure: a.options.insecure})
+// readers builds what reads registries, also those of names that somebody typed, and verifies records; it neither stages nor scans.
+func (a *assembly) readers(ctx context.Context, typed ...string) (reconcile.Sensors, error) {
+	a.reader = registry.NewReader(a.registries(typed...))
 	v, err := a.verifier(ctx)
 	return reconcile.Sensors{Holdings: a.reader, Content: a.reader, Records: v, Asking: a.progress.asking}, err
 }
@@ -34,9 +34,9 @@ type verifying struct {
 	by      string            // whose records count, for people
 }
 
-// openVerify takes whose records count from a key, an identity or a catalog.
-func openVerify(ctx context.Context, io stdio, o verifyOptions) (verifying, error) {
-	reader := registry.NewReader(registry.Options{Insecure: o.insecure})
+// openVerify takes whose records of an image count from a key, an identity or a catalog.
+func openVerify(ctx context.Context, io stdio, o verifyOptions, image string) (verifying, error) {
+	reader := registry.NewReader(registry.Options{Insecure: o.insecure, Local: mayBeLocal(nil, append([]string{image}, o.insecure...))})
 	switch {
 	case o.key != "":
 		key, err := sign.ReadPublicKey(o.key)
@@ -54,7 +54,7 @@ func openVerify(ctx context.Context, io stdio, o verifyOptions) (verifying, erro
 	if len(a.desired.Signers) == 0 {
 		return verifying{}, errors.New("the catalog declares no signer, so nothing that lies beside its images can be verified")
 	}
-	s, err := a.readers(ctx)
+	s, err := a.readers(ctx, image)
 	return verifying{reader: a.reader, records: s.Records, desired: a.desired, by: "the catalog's signers"}, err
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
 
 	"github.com/assay-oci/assay/reconcile"
 )
@@ -20,7 +21,8 @@ type sources struct {
 func init() {
 	register("sources", "Where images may come from.\n\n"+
 		"A pattern is a repository with its host, in which `?` stands for one character, `*` for any but slashes, and `**` for any number of path elements. "+
-		"It is normalised as repositories are: `docker.io/nginx` means `docker.io/library/nginx`.",
+		"It is normalised as repositories are: `docker.io/nginx` means `docker.io/library/nginx`. "+
+		"A host on this machine, such as `localhost:5000`, or on its link, is called only if what is merged spells it out.",
 		`rule "sources" {
   allow = ["docker.io/library/*", "registry.k8s.io/**"]
   deny  = ["docker.io/library/centos"]
@@ -56,6 +58,25 @@ func buildSources(p sources, body hcl.Body) (reconcile.Reads, check, hcl.Diagnos
 		}
 		return nil
 	}, diags
+}
+
+// SourceHosts returns the hosts that the body of a rule "sources" allows by their names, without * or ? in them. What can't be read names none.
+func SourceHosts(body hcl.Body) []string {
+	var p struct {
+		Allow []string `hcl:"allow,optional"`
+		Rest  hcl.Body `hcl:",remain"`
+	}
+	if gohcl.DecodeBody(body, nil, &p).HasErrors() {
+		return nil
+	}
+	var out []string
+	for _, pattern := range p.Allow {
+		pattern, err := normalise(pattern)
+		if host, _, _ := strings.Cut(pattern, "/"); err == nil && !strings.ContainsAny(host, "*?") {
+			out = append(out, host)
+		}
+	}
+	return out
 }
 
 func match(patterns []string, repo string) (string, bool) {

@@ -231,6 +231,10 @@ func (c *client) explain(ctx context.Context, h *host, err error) error {
 	if errors.As(err, &r) {
 		return err
 	}
+	var local *localError
+	if errors.As(err, &local) {
+		err = local // without what dialled
+	}
 	return fmt.Errorf("ask %s: %w", h.name, err)
 }
 

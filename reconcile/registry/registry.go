@@ -33,6 +33,10 @@ type Options struct {
 	Patience   int            // attempts for a request that fails for a reason that may pass; zero means 7
 	Blobs      Blobs          // where a Writer reads blobs; nil: from the source, or from a registry that has got them in this run
 	Progress   func(Event)    // called often while blobs move, by several goroutines at once
+
+	// Local tells which hosts, "name:port", may lie at an address of this machine, of its link, or where a cloud keeps credentials; it is asked only about such. No
+	// other one is called there, whoever names it. nil allows all, for callers that nothing hostile reaches. It may be called by several goroutines at once.
+	Local func(host string) bool
 }
 
 // Blobs is a place to read blobs from. The reader's content is verified: it ends with an error, before its last bytes, where digest
@@ -114,10 +118,11 @@ var (
 )
 
 // newTransport returns the one connection pool of a run.
-func newTransport(o Options) *http.Transport {
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+func newTransport(o Options) *guard {
+	g := newGuard(o)
+	g.next = &http.Transport{
+		Proxy:                  g.throughProxy,
+		DialContext:            g.dial,
 		TLSClientConfig:        o.TLS,
 		TLSHandshakeTimeout:    15 * time.Second,
 		ForceAttemptHTTP2:      true,
@@ -130,6 +135,7 @@ func newTransport(o Options) *http.Transport {
 		ReadBufferSize:         64 << 10,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
+	return g
 }
 
 const maxConns = 64

@@ -71,11 +71,12 @@ func mayPass(ctx context.Context, err error) bool {
 		authority x509.UnknownAuthorityError
 		header    tls.RecordHeaderError
 		refusal   *refusal
+		local     *localError
 	)
 	switch {
 	case errors.As(err, &dns):
 		return !dns.IsNotFound
-	case errors.As(err, &verify), errors.As(err, &authority), errors.As(err, &header), errors.As(err, &refusal):
+	case errors.As(err, &verify), errors.As(err, &authority), errors.As(err, &header), errors.As(err, &refusal), errors.As(err, &local):
 		return false
 	}
 	return true

@@ -21,7 +21,7 @@ import (
 func trusting(s *httptest.Server) *Writer {
 	config := s.Client().Transport.(*http.Transport).TLSClientConfig
 	r := NewReader(Options{Keychain: authn.NewMultiKeychain(), TLS: config, Patience: 2})
-	r.client.http.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	r.client.http.Transport.(*guard).next.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if address == "example.com:443" {
 			address = s.Listener.Addr().String()
 		}
@@ -84,7 +84,7 @@ func TestAnUntrustedCertificateIsAnErrorAtOnce(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	w := trusting(s)
-	w.client.http.Transport.(*http.Transport).TLSClientConfig = nil
+	w.client.http.Transport.(*guard).next.TLSClientConfig = nil
 	repo, err := reconcile.ParseRepo("example.com/app")
 	if err != nil {
 		t.Fatal(err)
