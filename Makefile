@@ -77,6 +77,13 @@ $(TOOLS)/cosign2: test/signing/tools/cosign2/go.mod
 $(TOOLS)/cosign3: test/signing/tools/cosign3/go.mod
 	cd $(<D) && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/sigstore/cosign/v3/cmd/cosign
 
+.PHONY: test-actions
+test-actions: $(TOOLS)/act ## Run the workflows and the Action for real, with act, on loopback; builds act first (a minute, once), then takes some minutes
+	ASSAY_TEST_TOOLS=$(CURDIR)/$(TOOLS) $(GO) test -tags actions -count 1 -timeout 30m ./test/actions
+
+$(TOOLS)/act: test/actions/tools/act/go.mod
+	cd $(<D) && $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/nektos/act
+
 .PHONY: race
 race: ## Run all tests with the race detector
 	$(GO) test -race ./...
