@@ -144,7 +144,6 @@ func (s *site) do(workflow, event string, payload map[string]any, commit, ref st
 	}
 	args := []string{event, "-W", filepath.Join(s.Dir, ".github/workflows", workflow+".yml"), "-C", work, "-e", write(s.t, filepath.Join(s.dir, "event.json"), payload),
 		"-P", "ubuntu-latest=-self-hosted", "--no-cache-server", "--use-new-action-cache", "--action-cache-path", filepath.Join(s.dir, "act"), "-s", "GITHUB_TOKEN=" + token,
-		"--artifact-server-path", filepath.Join(s.dir, "artifacts"), "--artifact-server-addr", "127.0.0.1", "--artifact-server-port", freePort(s.t),
 		"--var", "ASSAY_ECOSYSTEMS=npm", "--var", "ASSAY_MIRROR=" + s.url + "/osv"}
 	for k, v := range map[string]string{"GITHUB_SERVER_URL": s.url, "GITHUB_API_URL": s.url + "/api/v3", "GITHUB_REPOSITORY": "acme/catalog", "GITHUB_REF": ref, "SHA_REF": commit, "GITHUB_RUN_ID": fmt.Sprint(s.runs)} {
 		args = append(args, "--env", k+"="+v)
@@ -178,9 +177,6 @@ func (s *site) actions(workflow string) map[string]string {
 			folder := s.action
 			if m[2] == "actions" {
 				folder, err = filepath.Abs(filepath.Join("standins", m[3]))
-				if real := os.Getenv("ASSAY_TEST_ACTIONS"); real != "" {
-					folder = filepath.Join(real, m[3])
-				}
 			}
 			if _, e := os.Stat(folder); e != nil || err != nil {
 				s.t.Fatal(e, err)

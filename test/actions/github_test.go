@@ -134,6 +134,10 @@ func (g github) workflowRun(p *forgetest.Pull, id int) map[string]any {
 		"id": id, "name": "plan", "event": "pull_request", "conclusion": "success", "head_branch": p.Branch, "head_sha": p.Head, "head_repository": g.head(p), "pull_requests": []any{}}}
 }
 
+func (g github) mergeGroup(base, head, branch string) map[string]any {
+	return map[string]any{"action": "checks_requested", "repository": g.repository(), "merge_group": map[string]any{"base_sha": base, "base_ref": "refs/heads/main", "head_sha": head, "head_ref": "refs/heads/" + branch}}
+}
+
 func (g github) push(before, after string) map[string]any {
 	return map[string]any{"ref": "refs/heads/main", "before": before, "after": after, "deleted": false, "repository": g.repository()}
 }
