@@ -81,6 +81,18 @@ type ProfileSigner struct {
 	Time   time.Time `json:"time,omitzero"` // the latest
 }
 
+// Signers lists who signed what, each once.
+func (u Upstream) Signers() []ProfileSigner {
+	var out []ProfileSigner
+	for _, x := range u.Proofs {
+		out = append(out, ProfileSigner{Signer: cmp.Or(x.Signer, "a key"), Signed: cmp.Or(x.PredicateType, "image"), Time: x.Time.UTC()})
+	}
+	slices.SortFunc(out, func(a, b ProfileSigner) int {
+		return cmp.Or(strings.Compare(a.Signed, b.Signed), strings.Compare(a.Signer, b.Signer), b.Time.Compare(a.Time))
+	})
+	return slices.CompactFunc(out, func(a, b ProfileSigner) bool { return a.Signed == b.Signed && a.Signer == b.Signer })
+}
+
 // A Comparison is how a version differs from another one. Lists are sorted and hold each thing once.
 type Comparison struct {
 	Version    string                 `json:"version"`
@@ -112,13 +124,7 @@ func (s *state) profile(a admission, j judgement) Profile {
 		p.Rules = append(p.Rules, ProfileRule{v.Rule, v.Policy, v.Scope, v.Result, len(r.refused) + len(r.warned), s.waivedBy(r)})
 	}
 	sortBy(p.Rules, func(r ProfileRule) string { return fmt.Sprint(r) })
-	for _, x := range e.Upstream.Proofs {
-		p.Upstream = append(p.Upstream, ProfileSigner{Signer: cmp.Or(x.Signer, "a key"), Signed: cmp.Or(x.PredicateType, "image"), Time: x.Time.UTC()})
-	}
-	slices.SortFunc(p.Upstream, func(a, b ProfileSigner) int {
-		return cmp.Or(strings.Compare(a.Signed, b.Signed), strings.Compare(a.Signer, b.Signer), b.Time.Compare(a.Time))
-	})
-	p.Upstream = slices.CompactFunc(p.Upstream, func(a, b ProfileSigner) bool { return a.Signed == b.Signed && a.Signer == b.Signer })
+	p.Upstream = e.Upstream.Signers()
 	p.Since = s.since(a, e)
 	return p
 }

@@ -45,6 +45,15 @@ func ReadVerdict(predicate string) (AttestedVerdict, error) {
 		Rules: p.Assay.Rules, Waivers: p.Assay.Waivers, Scans: p.Assay.Scans}, nil
 }
 
+// ReadUpstream reads the predicate of a record of what others signed.
+func ReadUpstream(predicate string) (Upstream, error) {
+	var u Upstream
+	if err := json.Unmarshal([]byte(predicate), &u); err != nil {
+		return u, fmt.Errorf("read what others signed: %w", err)
+	}
+	return u, nil
+}
+
 // ReadApproval reads the predicate of an approval's record.
 func ReadApproval(predicate string) (ApprovalRecord, error) {
 	var a ApprovalRecord

@@ -104,6 +104,11 @@ func TestAMakersSignatureAndProvenanceAreDemanded(t *testing.T) {
 				t.Errorf("what the maker signed is on record %d times", recorded)
 			}
 
+			o := w.assay("verify", w.us.Host+"/approved/web@"+digest, "--key", "cosign.pub")
+			if told := "Where it comes from\n  https://slsa.dev/provenance/v1 attested by a key\n  signed by a key\n"; o.code != 0 || !strings.Contains(o.stdout, told) {
+				t.Errorf("exit code %d, what the maker signed is not told:\n%s%s", o.code, o.stdout, o.stderr)
+			}
+
 			w.reset()
 			w.dropCache()
 			if o := w.run(0, "plan"); !strings.Contains(o.stdout, "Nothing to do") {

@@ -48,7 +48,7 @@ which policy it was judged; what is in it; who signed it, in which formats. Only
 Always demanded are a signature of the index and of each platform, and a verdict that passed: the newest one counts, and none that is older
 than --max-age (with --catalog: than the catalog's rescan expires). --require demands more: "approval" a recorded review that
 approved the entry, "scans" an attested scan of each platform, "inventory" an attested inventory or bill of materials of each. A record that was changed, or that
-speaks of another digest in the signer's name, is refused wherever it lies. Somebody else's records are told, and count for nothing.
+speaks of another digest in the signer's name, is refused. That and somebody else's records are told, and count for nothing: the image is proven if nothing is missing without them.
 
 With --key, nothing but the registry is read; with --certificate-identity also the trusted root of Sigstore's public instance, unless --trusted-root
 names another one's. Nobody needs access to the catalog's repository for either.`,

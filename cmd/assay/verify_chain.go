@@ -16,7 +16,8 @@ type chain struct {
 	Image     string                     `json:"image"`
 	Identity  reconcile.Repo             `json:"identity,omitzero"` // the canonical name that the records bear
 	Approval  *reconcile.ApprovalRecord  `json:"approval,omitempty"`
-	Approved  time.Time                  `json:"approved,omitzero"` // when that was recorded
+	Approved  time.Time                  `json:"approved,omitzero"`  // when that was recorded
+	Upstream  []reconcile.ProfileSigner  `json:"upstream,omitempty"` // who had signed it where it comes from, as was verified when it was admitted
 	Verdict   *reconcile.AttestedVerdict `json:"verdict,omitempty"`
 	Manifests []manifestLink             `json:"manifests"`          // the index and each platform; the index, or the only manifest, last
 	Problems  []string                   `json:"problems,omitempty"` // why the image isn't proven; none if it is
@@ -46,6 +47,7 @@ type recordLink struct {
 	About     string           `json:"about,omitempty"`
 	Time      time.Time        `json:"time,omitzero"`
 	Problem   string           `json:"problem,omitempty"`
+	Refused   bool             `json:"refused,omitempty"` // whether it speaks falsely in the signer's name
 }
 
 // readChain reads what lies beside each manifest of an image. Whatever could not be read is an error: unknown is not absent.
@@ -79,6 +81,7 @@ func (c *chain) judge(e expected, now time.Time) {
 	}
 	c.judgeVerdict(e, now)
 	c.judgeApproval(e)
+	c.readUpstream()
 }
 
 func (c *chain) fault(format string, args ...any) {
@@ -92,14 +95,11 @@ func (c *chain) link(m *manifestLink, e expected) {
 		st := r.Statement
 		problem := c.problem(r)
 		if problem != "" {
-			m.Records = append(m.Records, recordLink{Format: st.Format, Problem: problem})
+			m.Records = append(m.Records, recordLink{Format: st.Format, Problem: problem, Refused: sign.Falsified(problem)})
 			foreign = append(foreign, problem)
-			if sign.Falsified(problem) {
-				c.fault("a record (%s) beside %s is false: %s", st.Format, m.Digest.Short(), problem)
-			}
 			continue
 		}
-		m.Records = append(m.Records, recordLink{st.Format, st.Signer, st.Identity, st.PredicateType, st.About, st.Time, ""})
+		m.Records = append(m.Records, recordLink{Format: st.Format, Signer: st.Signer, Identity: st.Identity, Predicate: st.PredicateType, About: st.About, Time: st.Time})
 		switch st.PredicateType {
 		case "":
 			m.Signed = true
@@ -123,11 +123,26 @@ func (c *chain) link(m *manifestLink, e expected) {
 		c.fault("%s bears no signature", what)
 	}
 	if m.runs && len(m.Scans) == 0 && slices.Contains(e.require, requireScans) {
-		c.fault("no scan of %s is attested", what)
+		c.fault("no scan of %s is attested%s", what, c.refused(m.Digest))
 	}
 	if m.runs && len(m.Inventory) == 0 && !m.Bill && slices.Contains(e.require, requireInventory) {
-		c.fault("no inventory of %s is attested", what)
+		c.fault("no inventory of %s is attested%s", what, c.refused(m.Digest))
 	}
+}
+
+// refused tells, for a message about a link that is missing, of records there that speak falsely in the signer's name. By themselves they prove nothing
+// and disprove nothing: whoever may push can lay them there, and must not be able to spoil what is proven without them.
+func (c *chain) refused(d reconcile.Digest) string {
+	var why []string
+	for _, r := range c.records[d] {
+		if sign.Falsified(r.Problem) {
+			why = append(why, r.Problem)
+		}
+	}
+	if len(why) == 0 {
+		return ""
+	}
+	return "; refused beside it: " + strings.Join(once(why), ", ")
 }
 
 // problem is why a record doesn't count: it isn't valid, or it is about the image under another name. Where no name is demanded, the first one that
@@ -190,7 +205,7 @@ const clockSkew = time.Hour
 func (c *chain) judgeVerdict(e expected, now time.Time) {
 	latest, replaced := c.newest(reconcile.VerdictPredicate)
 	if len(latest) == 0 {
-		c.fault("there is no verdict by %s", e.by)
+		c.fault("there is no verdict by %s%s", e.by, c.refused(c.root))
 		return
 	}
 	why := ""
@@ -242,13 +257,25 @@ func (c *chain) judgeApproval(e expected) {
 	}
 	switch {
 	case c.Approval == nil:
-		c.fault("there is no approval by %s on record", e.by)
+		c.fault("there is no approval by %s on record%s", e.by, c.refused(c.root))
 	case c.Approval.Review == nil:
 		c.fault("its approval records no review: no forge was asked")
 	case c.Approval.Review.State != reconcile.Approved:
 		c.fault("its review is recorded as %s", shown(string(c.Approval.Review.State)))
 	case len(c.Approval.Review.Approvers) == 0 && !c.Approval.Review.Baseline:
 		c.fault("its approval names nobody who approved it")
+	}
+}
+
+// readUpstream takes what others were found to have signed, under the verdict's name.
+func (c *chain) readUpstream() {
+	latest, _ := c.newest(reconcile.UpstreamPredicate)
+	for _, r := range latest {
+		up, err := reconcile.ReadUpstream(r.Statement.Predicate)
+		if err == nil && (c.Verdict == nil || c.Verdict.Image == r.Statement.About) {
+			c.Upstream = up.Signers()
+			return
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ func (c *chain) text() string {
 		line("  known as %s", c.Identity)
 	}
 	c.tellApproval(line)
+	c.tellUpstream(line)
 	c.tellVerdict(line)
 	c.tellContents(line)
 	c.tellSignatures(line)
@@ -83,6 +84,19 @@ func (c *chain) tellApproval(line func(string, ...any)) {
 	}
 	if r.Head != "" || r.Merge != "" {
 		line("  reviewed at %s, merged as %s", shown(r.Head), shown(r.Merge))
+	}
+}
+
+func (c *chain) tellUpstream(line func(string, ...any)) {
+	if len(c.Upstream) > 0 {
+		line("\nWhere it comes from")
+	}
+	for _, x := range c.Upstream {
+		if x.Signed == "image" {
+			line("  signed by %s", shown(x.Signer))
+		} else {
+			line("  %s attested by %s", shown(x.Signed), shown(x.Signer))
+		}
 	}
 }
 
@@ -165,8 +179,10 @@ func (c *chain) tellSignatures(line func(string, ...any)) {
 		line("  %s", m.what(c.root))
 		for _, r := range m.Records {
 			switch {
+			case r.Refused:
+				line("    ✗ %s, refused: %s", r.Format, shown(r.Problem))
 			case r.Problem != "":
-				line("    ✗ %s: %s", r.Format, shown(r.Problem))
+				line("    · %s, which counts for nothing here: %s", r.Format, shown(r.Problem))
 			case r.Predicate == "":
 				line("    ✓ signature (%s) by %s, %s", r.Format, shown(r.Signer), when(r.Time))
 			}
