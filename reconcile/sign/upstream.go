@@ -35,8 +35,7 @@ type Roots func(context.Context) (*Certificates, error)
 
 // A Witness reads what others signed about an image where it comes from. It implements reconcile.Witness and may be used concurrently.
 //
-// Keys are verified in both of cosign's formats, certificates in bundles alone: whoever signs with them can be asked for bundles, and cosign's first format
-// says of a log's entry only what can be believed with that log's key at hand.
+// Keys and certificates are verified in both of cosign's formats.
 type Witness struct {
 	source Upstream
 	roots  Roots
@@ -125,11 +124,14 @@ func (w *Witness) opener(ctx context.Context, t reconcile.Trust) (opener, error)
 		return nil, err
 	}
 	return func(ctx context.Context, d reconcile.Digest, r reconcile.Record) (signed, error) {
-		if !isBundle(r.MediaType) {
-			return signed{}, errors.New("certificates are read from bundles alone")
+		switch {
+		case r.MediaType == LegacyMediaType, r.MediaType == types.DssePayloadType:
+			return certificates.openLegacy(ctx, d, r, t)
+		case isBundle(r.MediaType):
+			c, err := certificates.Verify(ctx, r.Payload, d, t)
+			return signed{c.Statement, true, c.Signer, c.Time}, err
 		}
-		c, err := certificates.Verify(ctx, r.Payload, d, t)
-		return signed{c.Statement, true, c.Signer, c.Time}, err
+		return signed{}, errors.New("neither a signature nor an attestation")
 	}, nil
 }
 
