@@ -3,6 +3,7 @@ package forgetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -249,7 +250,15 @@ var stories = []story{
 			Limit{403, nil, `{"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}`},
 			Limit{403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, "{}"})
 	}, reconcile.Approved, ""},
-	{"still open", func(w *world) { w.request(); w.open = true }, reconcile.Pending, "isn't merged"},
+	{"still open", func(w *world) {
+		w.request()
+		w.open = true
+		w.check = func(r reconcile.Review) {
+			if !slices.Equal(r.Owners, []string{"@ann", "@acme/edge"}) {
+				w.t.Errorf("owners %q", r.Owners)
+			}
+		}
+	}, reconcile.Pending, "isn't merged"},
 	{"older than the gate", func(w *world) {
 		w.baseline = w.Push("main", map[string]string{entryFile: line})
 		w.check = func(r reconcile.Review) {

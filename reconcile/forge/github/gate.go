@@ -91,7 +91,7 @@ func (g *Gate) review(ctx context.Context, e reconcile.Entry, in Introduction) (
 		return reconcile.Review{}, err
 	}
 	if in.Open {
-		return g.open(ctx, in.Commit, branch)
+		return g.open(ctx, path.Join(g.o.Path, e.Origin.File), in.Commit, branch)
 	}
 	all, err := g.pulls.get(in.Commit, func() ([]*github.PullRequest, error) { return g.awaitPulls(ctx, in.Commit, in.When, branch) })
 	if err != nil {
@@ -140,9 +140,15 @@ func withoutRequest(commit, branch string, all []*github.PullRequest) string {
 	return fmt.Sprintf("the commit %.12s came to %s without a pull request; revert it, and propose the change", commit, clean(branch, 100))
 }
 
-// open is the review of a pull request that is being planned: whatever it has so far, it is decided when it is merged.
-func (g *Gate) open(ctx context.Context, commit, branch string) (reconcile.Review, error) {
+// open is the review of a pull request that is being planned: whatever it has so far, it is decided when it is merged. Whose approval it takes is told, where that
+// can be read.
+func (g *Gate) open(ctx context.Context, file, commit, branch string) (reconcile.Review, error) {
 	r := reconcile.Review{State: reconcile.Pending, Reason: "its pull request isn't merged yet", Head: commit}
+	if rule, err := g.owners(ctx, file, branch); err == nil {
+		for _, o := range rule.Owners {
+			r.Owners = append(r.Owners, clean(o, 100))
+		}
+	}
 	all, err := g.pulls.get(commit, func() ([]*github.PullRequest, error) { return g.pullsOf(ctx, commit) })
 	if err != nil {
 		r.Reason += ", and can't be read: " + err.Error()

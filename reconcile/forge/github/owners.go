@@ -12,10 +12,10 @@ import (
 	"github.com/assay-oci/assay/reconcile"
 )
 
-// owners reads who owns the file, by the CODEOWNERS that the branch had right before the merge: what the pull request made of it has no say.
-func (v verdict) owners(ctx context.Context) (ownerRule, error) {
+// owners reads who owns a file, by the CODEOWNERS at a commit, or at the newest of a branch.
+func (g *Gate) owners(ctx context.Context, file, at string) (ownerRule, error) {
 	for _, name := range codeownersPlaces {
-		f, err := v.gate.file(ctx, name, v.pull.base)
+		f, err := g.file(ctx, name, at)
 		if err != nil {
 			return ownerRule{}, err
 		}
@@ -25,7 +25,7 @@ func (v verdict) owners(ctx context.Context) (ownerRule, error) {
 		if len(f.content) > maxCodeowners {
 			return ownerRule{}, fmt.Errorf("%s has more than %d bytes, and GitHub doesn't read it; shorten it", name, maxCodeowners)
 		}
-		r, _ := ownersOf(string(f.content), v.file)
+		r, _ := ownersOf(string(f.content), file)
 		return r, nil
 	}
 	return ownerRule{}, nil

@@ -180,7 +180,7 @@ func (g *Gate) file(ctx context.Context, name, commit string) (file, error) {
 		for part := range strings.SplitSeq(name, "/") {
 			escaped = append(escaped, url.PathEscape(part))
 		}
-		req, err := g.api.NewRequest(http.MethodGet, fmt.Sprintf("repos/%s/%s/contents/%s?ref=%s", g.owner, g.name, strings.Join(escaped, "/"), commit), nil)
+		req, err := g.api.NewRequest(http.MethodGet, fmt.Sprintf("repos/%s/%s/contents/%s?ref=%s", g.owner, g.name, strings.Join(escaped, "/"), url.QueryEscape(commit)), nil)
 		if err != nil {
 			return file{}, fmt.Errorf("%s: %w", what, err)
 		}

@@ -47,7 +47,8 @@ func (v verdict) judge(ctx context.Context, r reconcile.Review) (reconcile.Revie
 			r.Approvers = append(r.Approvers, reconcile.Approver{Login: login})
 		}
 	}
-	owners, err := v.owners(ctx)
+	// by the CODEOWNERS that the branch had right before the merge: what the pull request made of it has no say
+	owners, err := v.gate.owners(ctx, v.file, v.pull.base)
 	if err != nil {
 		return r, err
 	}
