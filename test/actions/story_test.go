@@ -103,8 +103,8 @@ func TestAForksPlanIsCommentedByTheNextWorkflow(t *testing.T) {
 	if next := s.do("comment", "workflow_run", s.workflowRun(p, r.id), s.Git("rev-parse", "main"), "refs/heads/main", writer()); next.err != nil {
 		t.Errorf("%v\n%s", next.err, next.log)
 	}
-	if c := s.comment(p.Number); !strings.Contains(c, "app") {
-		t.Errorf("nobody commented: %q", c)
+	if c := s.comment(p.Number); !strings.Contains(c, "app") || !strings.Contains(c, "may have changed what it says") {
+		t.Errorf("nobody commented, or without a warning of who planned it: %q", c)
 	}
 	// the next commit's plan was not kept: nothing is said about it
 	s.Amend(p, s.image("app", "3.0.0"))
