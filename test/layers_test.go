@@ -130,7 +130,7 @@ func TestLayers(t *testing.T) {
 
 // Most commands are told what to use; these name it, each for itself.
 func TestAdaptersAreNamedInFewFiles(t *testing.T) {
-	may := []string{"wire.go", "wire_forge.go", "wire_publish.go", "wire_scan.go", "wire_sign.go", "serve.go", "verify.go", "verify_chain.go", "db.go"}
+	may := []string{"wire.go", "wire_forge.go", "wire_local.go", "wire_publish.go", "wire_scan.go", "wire_sign.go", "serve.go", "verify.go", "verify_chain.go", "db.go"}
 	p := packages(t, "./cmd/assay")[module+"/cmd/assay"]
 	wired := map[string]bool{}
 	for _, file := range p.GoFiles {
