@@ -68,6 +68,13 @@ type keylessBlock struct {
 	trusted, config string // what the files hold
 }
 
+type sigstoreBlock struct {
+	node
+	TrustedRoot jsonPath `hcl:"trusted_root,required" doc:"The instance's trusted_root.json, from the block's own folder on."`
+
+	trusted string // what the file holds
+}
+
 type pruneBlock struct {
 	node
 	Limit int           `hcl:"limit" default:"10" doc:"The most images that one run may take tags or content from. With 0, nothing is removed."`
@@ -166,6 +173,8 @@ var blockTypes = []blockType{
 	{"scanner", "name", scannerBlock{}, "in the organization's scope",
 		"A scanner to run on each image. Without any, the scanner \"builtin\" runs where a rule needs scans, and nothing is scanned where none does.", exampleScanner},
 	{"signer", "name", signerBlock{}, "in the organization's scope", "A key, or an identity without one, that signs what is approved.", exampleSigner},
+	{"sigstore", "name", sigstoreBlock{}, "in the organization's scope",
+		"A private Sigstore instance: whose certificates count in rules that name it, as in keyless { sigstore = \"acme\" … }. Without it, those of the public instance do.", exampleSigstore},
 	{"prune", "", pruneBlock{}, "at most one, in the organization's scope",
 		"Lets Assay delete what is absent from the catalog. Without it, absent images keep their content, and the limit is 10.", examplePrune},
 	{"rescan", "", rescanBlock{}, "at most one, in the organization's scope",

@@ -106,6 +106,10 @@ func (l *loader) parts(t *tree) map[string]part {
 		add(&x.node, x.label, fmt.Sprintf("the signer %q", x.label))
 		says("signer", x.label, x.trust())
 	}
+	for _, x := range t.sigstores {
+		add(&x.node, x.label, fmt.Sprintf("the Sigstore instance %q", x.label))
+		says("sigstore", x.label, x.trusted)
+	}
 	for _, x := range t.rescans {
 		add(&x.node, "", "the rescan block")
 	}

@@ -163,6 +163,9 @@ func (t *tree) checkPlaces() {
 	for _, x := range t.signers {
 		place(&x.node)
 	}
+	for _, x := range t.sigstores {
+		place(&x.node)
+	}
 	for i, x := range t.rescans {
 		place(&x.node)
 		if i > 0 {
@@ -188,12 +191,15 @@ func (t *tree) checkPlaces() {
 
 // checkNames reports labels given twice.
 func (t *tree) checkNames() {
-	scanners, signers, policies := map[string]*node{}, map[string]*node{}, map[string]*node{}
+	scanners, signers, sigstores, policies := map[string]*node{}, map[string]*node{}, map[string]*node{}, map[string]*node{}
 	for _, x := range t.scanners {
 		t.once(scanners, &x.node, "")
 	}
 	for _, x := range t.signers {
 		t.once(signers, &x.node, "")
+	}
+	for _, x := range t.sigstores {
+		t.once(sigstores, &x.node, "")
 	}
 	for _, x := range t.policies {
 		t.once(policies, &x.node, x.folder)

@@ -47,6 +47,10 @@ signer "ci" {
   }
 }
 `
+	exampleSigstore = `sigstore "acme" {
+  trusted_root = "sigstore/trusted_root.json"
+}
+`
 	examplePrune = `prune {
   limit = 10
   grace = "168h"

@@ -180,6 +180,14 @@ func (l *loader) organization() {
 			d.Signers = append(d.Signers, x.spec())
 		}
 	}
+	for _, x := range l.base.sigstores {
+		if !x.bad() {
+			if d.Instances == nil {
+				d.Instances = map[string]string{}
+			}
+			d.Instances[x.label] = x.trusted
+		}
+	}
 	for _, x := range l.base.rescans {
 		if !x.bad() {
 			d.Rescan = reconcile.Rescan{Interval: x.Interval, Expires: x.Expires}

@@ -4,8 +4,10 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -43,10 +45,24 @@ func rule(name string, reads reconcile.Reads, attributes ...string) func(hcl.Bod
 	}
 }
 
+// believing is a decoder whose rule believes somebody in the Sigstore instance that it names.
+func believing(b hcl.Body) (reconcile.Bound, hcl.Diagnostics) {
+	attrs, diags := b.JustAttributes()
+	out := reconcile.Bound{Rule: declared{"signature", reconcile.ReadsUpstream}}
+	for _, a := range attrs {
+		v, ds := a.Expr.Value(nil)
+		if diags = append(diags, ds...); !ds.HasErrors() {
+			out.Trusts = append(out.Trusts, reconcile.Trust{Issuer: "https://issuer.example.com", Subject: "a@example.com", Instance: v.AsString()})
+		}
+	}
+	return out, diags
+}
+
 var options = Options{Now: now, Commit: "0123456789abcdef0123456789abcdef01234567", Rules: Rules{
 	"sources":         rule("sources", reconcile.ReadsDeclaration, "allow", "deny"),
 	"platforms":       rule("platforms", reconcile.ReadsContent, "require"),
 	"vulnerabilities": rule("vulnerabilities", reconcile.ReadsScans, "deny"),
+	"signature":       believing,
 	"condition":       rule("condition", reconcile.ReadsContent, "assert"),
 }}
 
@@ -150,6 +166,9 @@ func describe(d reconcile.Desired) string {
 	}
 	if d.Gate != (reconcile.Gate{}) {
 		fmt.Fprintf(&b, "gate %s at %s since %s\n", d.Gate.Mode, d.Gate.Repository, d.Gate.Baseline)
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Instances)) {
+		fmt.Fprintf(&b, "sigstore %s trusts %q\n", name, d.Instances[name])
 	}
 	fmt.Fprintf(&b, "prune absent %t, limit %d, grace %s\n", d.Prune.Absent, d.Prune.Limit, d.Prune.Grace)
 	for _, w := range d.Wants {

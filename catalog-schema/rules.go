@@ -30,12 +30,26 @@ func (t *tree) decodeRules(decoders Rules) {
 			t.note(p.folder, diags)
 			if !diags.HasErrors() {
 				r.rule = rule
+				t.checkInstances(p.folder, r)
 			}
 		}
 	}
 	for _, w := range t.waivers {
 		if _, ok := decoders[w.Rule]; !ok && !w.bad() {
 			t.unsound(w.folder, mistake(w.attr("rule"), "Unknown rule", "There is no rule %q.%s", clip(w.Rule), nearest(w.Rule, known)))
+		}
+	}
+}
+
+// checkInstances sees that the Sigstore instances which a rule names are there.
+func (t *tree) checkInstances(folder string, r *ruleBlock) {
+	var known []string
+	for _, x := range t.sigstores {
+		known = append(known, x.label)
+	}
+	for _, trust := range r.rule.Trusts {
+		if trust.Instance != "" && !slices.Contains(known, trust.Instance) {
+			t.unsound(folder, mistake(r.def(), "Unknown Sigstore instance", "The catalog has no block sigstore %q.%s", clip(trust.Instance), nearest(trust.Instance, known)))
 		}
 	}
 }

@@ -67,35 +67,43 @@ func (k *keylessBlock) check() *hcl.Diagnostic {
 	return nil
 }
 
-// readTrust reads the files that keyless signers name.
+// readTrust reads the files that keyless signers and Sigstore instances name.
 func (t *tree) readTrust() {
 	for _, x := range t.signers[:min(len(t.signers), maxSigners)] {
 		for _, k := range x.Keyless {
 			if k.bad() {
 				continue
 			}
-			for _, f := range []struct {
-				attr string
-				path jsonPath
-				into *string
-			}{{"trusted_root", k.TrustedRoot, &k.trusted}, {"signing_config", k.SigningConfig, &k.config}} {
-				if f.path == "" {
-					continue
-				}
-				b, err := readPlain(t.fsys, path.Join(x.folder, string(f.path)), maxTrust)
-				if err == nil && !json.Valid(b) {
-					err = errors.New("it is not JSON")
-				}
-				if err != nil {
-					d := mistake(k.attr(f.attr), "Invalid file", "%q can't be used: %v.", clip(string(f.path)), err)
-					t.unsound("", d)
-					x.fail(d) // without its files it would be a signer of the public instance
-					continue
-				}
-				*f.into = string(b)
-			}
+			t.trustFile(&x.node, k.at(), "trusted_root", k.TrustedRoot, &k.trusted)
+			t.trustFile(&x.node, k.at(), "signing_config", k.SigningConfig, &k.config)
 		}
 	}
+	if len(t.sigstores) > maxSigners {
+		t.unsound("", mistake(t.sigstores[maxSigners].def(), "Too many Sigstore instances", "A catalog has at most %d.", maxSigners))
+	}
+	for _, x := range t.sigstores[:min(len(t.sigstores), maxSigners)] {
+		if !x.bad() {
+			t.trustFile(&x.node, &x.node, "trusted_root", x.TrustedRoot, &x.trusted)
+		}
+	}
+}
+
+// trustFile reads a file of JSON that an attribute of n names. Without it, the whole block is bad: a signer would be one of the public instance.
+func (t *tree) trustFile(block, n *node, attr string, name jsonPath, into *string) {
+	if name == "" {
+		return
+	}
+	b, err := readPlain(t.fsys, path.Join(block.folder, string(name)), maxTrust)
+	if err == nil && !json.Valid(b) {
+		err = errors.New("it is not JSON")
+	}
+	if err != nil {
+		d := mistake(n.attr(attr), "Invalid file", "%q can't be used: %v.", clip(string(name)), err)
+		t.unsound("", d)
+		block.fail(d)
+		return
+	}
+	*into = string(b)
 }
 
 // trust is what the files say that the signer names.

@@ -23,6 +23,7 @@ type tree struct {
 	registries []*registryBlock
 	scanners   []*scannerBlock
 	signers    []*signerBlock
+	sigstores  []*sigstoreBlock
 	prunes     []*pruneBlock
 	rescans    []*rescanBlock
 	gates      []*gateBlock
@@ -108,7 +109,7 @@ type unseen struct {
 }
 
 // ofOrganizationText finds blocks that all images depend on, in files that could not be parsed.
-var ofOrganizationText = regexp.MustCompile(`(?m)(^|[\s}])(registry|scanner|signer|prune|rescan|gate)\b`)
+var ofOrganizationText = regexp.MustCompile(`(?m)(^|[\s}])(registry|scanner|signer|sigstore|prune|rescan|gate)\b`)
 
 func (t *tree) notSeen(folder string, d *hcl.Diagnostic) {
 	t.unsound(folder, d)
@@ -213,6 +214,10 @@ func (t *tree) block(b *hclsyntax.Block, folder string) *node {
 	case "signer":
 		x := ofOrganization(t, b, folder, label, &signerBlock{})
 		t.signers = append(t.signers, x)
+		return &x.node
+	case "sigstore":
+		x := ofOrganization(t, b, folder, label, &sigstoreBlock{})
+		t.sigstores = append(t.sigstores, x)
 		return &x.node
 	case "prune":
 		x := ofOrganization(t, b, folder, label, &pruneBlock{Limit: defaultLimit, Grace: defaultGrace})

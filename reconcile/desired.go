@@ -23,6 +23,8 @@ type Desired struct {
 	Changes    []Finding // changes of policy that a pull request makes
 	Broken     []Finding // entries that could not be read; they were left out, and while there is one nothing is removed
 
+	Instances map[string]string // trusted roots (JSON) of Sigstore instances whose certificates rules believe, by their names
+
 	UpstreamRecords bool // whether the catalog has a scope whose images bring others' records along: then whatever lies beside an image goes with it
 }
 

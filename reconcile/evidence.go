@@ -228,6 +228,8 @@ type Trust struct {
 	Key     string `json:"key,omitempty"`     // the public key in PEM; empty for a certificate
 	Issuer  string `json:"issuer,omitempty"`  // of the identity in the certificate, exactly
 	Subject string `json:"subject,omitempty"` // the identity: exactly, or a regular expression between ^ and $
+
+	Instance string `json:"instance,omitempty"` // of Sigstore, by its name in Desired.Instances; empty: the public one
 }
 
 // Upstream is what lies beside an image where it comes from, as far as somebody was asked for whom a rule trusts.

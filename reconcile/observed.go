@@ -157,7 +157,7 @@ func (o Observed) ok(q Question) (Answer, bool) {
 func (q Question) compare(r Question) int {
 	return cmp.Or(strings.Compare(q.Kind, r.Kind), q.Prefix.compare(r.Prefix), q.Repo.compare(r.Repo), strings.Compare(q.Root.s, r.Root.s),
 		strings.Compare(q.Digest.s, r.Digest.s), strings.Compare(q.Scanner, r.Scanner), q.Since.Compare(r.Since),
-		strings.Compare(q.Trust.Key, r.Trust.Key), strings.Compare(q.Trust.Issuer, r.Trust.Issuer), strings.Compare(q.Trust.Subject, r.Trust.Subject),
+		strings.Compare(q.Trust.Key, r.Trust.Key), strings.Compare(q.Trust.Issuer, r.Trust.Issuer), strings.Compare(q.Trust.Subject, r.Trust.Subject), strings.Compare(q.Trust.Instance, r.Trust.Instance),
 		strings.Compare(q.Entry.Image, r.Entry.Image), strings.Compare(q.Entry.Version, r.Entry.Version))
 }
 

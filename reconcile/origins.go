@@ -47,7 +47,7 @@ func (w *Want) trusts() []Trust {
 			}
 		}
 	}
-	sortBy(out, func(t Trust) string { return t.Key + "\x00" + t.Issuer + "\x00" + t.Subject })
+	sortBy(out, func(t Trust) string { return t.Key + "\x00" + t.Issuer + "\x00" + t.Subject + "\x00" + t.Instance })
 	return out
 }
 

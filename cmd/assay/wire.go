@@ -118,7 +118,7 @@ func (a *assembly) sensors(ctx context.Context) (reconcile.Sensors, reconcile.Ob
 	}
 	a.reader = registry.NewReader(o)
 	blobs.Blobs = a.reader
-	s := reconcile.Sensors{Holdings: a.reader, Content: a.reader, History: a, Witness: sign.NewWitness(a.reader, a.publicRoots()), Beside: a.reader, Asking: a.progress.asking}
+	s := reconcile.Sensors{Holdings: a.reader, Content: a.reader, History: a, Witness: sign.NewWitness(a.reader, a.roots()), Beside: a.reader, Asking: a.progress.asking}
 	if len(a.desired.Scanners) > 0 || len(a.desired.Registries) > 1 {
 		st, err := stage.New(stage.Options{Dir: filepath.Join(a.cache, "stage"), Budget: int64(a.options.stage)}, stageSource{a.reader})
 		if err != nil {

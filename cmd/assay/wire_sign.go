@@ -78,22 +78,38 @@ func openCertificates(ctx context.Context, o verifyOptions) (*sign.Certificates,
 	return c, nil
 }
 
-// publicRoots trusts the public Sigstore instance for what identities signed upstream. Its files are read when somebody is first asked for.
-func (a *assembly) publicRoots() sign.Roots {
+// roots trusts the Sigstore instances that the catalog names, and the public one, for what identities signed upstream. The public one's files are read when
+// somebody is first asked for.
+func (a *assembly) roots() sign.Roots {
 	var mu sync.Mutex
-	var had *sign.Certificates
-	return func(ctx context.Context) (*sign.Certificates, error) {
+	had := map[string]*sign.Certificates{}
+	return func(ctx context.Context, instance string) (*sign.Certificates, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if had != nil {
-			return had, nil
+		if c, ok := had[instance]; ok {
+			return c, nil
 		}
-		c, err := sign.PublicCertificates(ctx, filepath.Join(a.cache, "sigstore"))
+		c, err := a.openRoot(ctx, instance)
 		if err == nil {
-			had = c
+			had[instance] = c
 		}
 		return c, err
 	}
+}
+
+func (a *assembly) openRoot(ctx context.Context, instance string) (*sign.Certificates, error) {
+	if instance == "" {
+		return sign.PublicCertificates(ctx, filepath.Join(a.cache, "sigstore"))
+	}
+	text, ok := a.desired.Instances[instance]
+	if !ok {
+		return nil, fmt.Errorf("the catalog has no sigstore block %q; one that is added counts once it is merged", instance)
+	}
+	c, err := sign.ParseTrustedRoot([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("sigstore %q: %w", instance, err)
+	}
+	return c, nil
 }
 
 // verifier builds what reads the records of the catalog's signers: by their keys, or by their identities.

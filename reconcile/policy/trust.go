@@ -15,8 +15,9 @@ import (
 
 // A keyless block names an identity in Sigstore's certificates.
 type keyless struct {
-	Issuer  string `hcl:"issuer" doc:"The issuer of the signer's identity, exactly, as \"https://token.actions.githubusercontent.com\"."`
-	Subject string `hcl:"subject" doc:"The signer's identity, exactly; or a regular expression between ^ and $, which must match all of it."`
+	Issuer   string `hcl:"issuer" doc:"The issuer of the signer's identity, exactly, as \"https://token.actions.githubusercontent.com\"."`
+	Subject  string `hcl:"subject" doc:"The signer's identity, exactly; or a regular expression between ^ and $, which must match all of it."`
+	Sigstore string `hcl:"sigstore,optional" doc:"The label of the catalog's sigstore block whose certificates count. Default: those of the public Sigstore instance."`
 }
 
 // trusted turns a rule's key and keyless blocks into those whom it trusts, and reports mistakes in them.
@@ -32,14 +33,14 @@ func trusted(body hcl.Body, key string, identities []keyless) ([]reconcile.Trust
 		return []reconcile.Trust{{Key: strings.TrimSpace(key) + "\n"}}, nil
 	}
 	for _, k := range identities {
-		if u, err := url.Parse(k.Issuer); err != nil || u.Scheme != "https" || u.Host == "" {
+		if u, err := url.Parse(k.Issuer); err != nil || u.Scheme != "https" && (u.Scheme != "http" || k.Sigstore == "") || u.Host == "" { // it is compared, and never asked
 			diags = append(diags, mistake(body.MissingItemRange(), "Invalid issuer", "%q is no https address.", clean(k.Issuer, 200)))
 		}
 		diags = append(diags, exactOrAnchored(body.MissingItemRange(), "subject", k.Subject)...)
 		if k.Subject == "" {
 			diags = append(diags, mistake(body.MissingItemRange(), "Invalid subject", "An empty subject would be anybody."))
 		}
-		out = append(out, reconcile.Trust{Issuer: k.Issuer, Subject: k.Subject})
+		out = append(out, reconcile.Trust{Issuer: k.Issuer, Subject: k.Subject, Instance: k.Sigstore})
 	}
 	return out, diags
 }
@@ -94,7 +95,11 @@ func trustNames(ts []reconcile.Trust) string {
 			out = append(out, "the holder of the rule's key")
 			continue
 		}
-		out = append(out, clean(t.Subject, 200)+" of "+clean(t.Issuer, 100))
+		name := clean(t.Subject, 200) + " of " + clean(t.Issuer, 100)
+		if t.Instance != "" {
+			name += " in " + clean(t.Instance, 100)
+		}
+		out = append(out, name)
 	}
 	return strings.Join(out, ", or ")
 }

@@ -55,6 +55,21 @@ func ids(fs []reconcile.Finding) string {
 	return strings.Join(out, " ")
 }
 
+// A rule may believe a private instance, whose issuer need not be one of the internet: it is compared, and never asked.
+func TestARuleNamesItsSigstoreInstance(t *testing.T) {
+	private := reconcile.Trust{Issuer: "http://issuer.internal", Subject: maker.Subject, Instance: "acme"}
+	b := rule(t, "signature", "keyless {\nissuer = \"http://issuer.internal\"\nsubject = \"release@example.com\"\nsigstore = \"acme\"\n}\n").(reconcile.Bound)
+	if !slices.Equal(b.Trusts, []reconcile.Trust{private}) {
+		t.Fatalf("%+v", b.Trusts)
+	}
+	s := upstream(t, proof(maker, "root", "", ""))
+	s.Evidence.Upstream.Asked = []reconcile.Trust{maker, private}
+	fs := b.Check(s, now)
+	if len(fs) != 1 || !strings.Contains(fs[0].Summary+fs[0].Detail, "release@example.com of http://issuer.internal in acme") {
+		t.Errorf("the same identity in another instance counts: %+v", fs)
+	}
+}
+
 func TestSignature(t *testing.T) {
 	const amd64, arm64 = "linux/amd64", "linux/arm64"
 	for name, c := range map[string]struct {

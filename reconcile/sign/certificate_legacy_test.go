@@ -85,7 +85,7 @@ func contents() map[string]string {
 // proven asks a witness that trusts one instance what one identity signed.
 func proven(t *testing.T, c *Certificates, r reconcile.Record) []reconcile.Proof {
 	t.Helper()
-	out, err := NewWitness(beside{digestA: {r}}, func(context.Context) (*Certificates, error) { return c, nil }).Proofs(t.Context(), upstreamImage(t), acme)
+	out, err := NewWitness(beside{digestA: {r}}, func(context.Context, string) (*Certificates, error) { return c, nil }).Proofs(t.Context(), upstreamImage(t), acme)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,9 +29,9 @@ type Upstream interface {
 	Tree(context.Context, reconcile.Image) (reconcile.Tree, error)
 }
 
-// Roots gives the certificates of the Sigstore instance whose identities are trusted upstream. It is called once for each question about an identity, and
-// may be called concurrently.
-type Roots func(context.Context) (*Certificates, error)
+// Roots gives the certificates of a Sigstore instance whose identities are trusted upstream, by its name; the empty name is the public one's. It is called
+// once for each question about an identity, and may be called concurrently.
+type Roots func(ctx context.Context, instance string) (*Certificates, error)
 
 // A Witness reads what others signed about an image where it comes from. It implements reconcile.Witness and may be used concurrently.
 //
@@ -108,7 +108,7 @@ type signed struct {
 
 func (w *Witness) opener(ctx context.Context, t reconcile.Trust) (opener, error) {
 	switch {
-	case t.Key != "" && (t.Issuer != "" || t.Subject != ""):
+	case t.Key != "" && (t.Issuer != "" || t.Subject != "" || t.Instance != ""):
 		return nil, errors.New("either a key or an identity must say whom to trust")
 	case t.Key != "":
 		k, err := ParsePublicKey([]byte(t.Key))
@@ -119,7 +119,7 @@ func (w *Witness) opener(ctx context.Context, t reconcile.Trust) (opener, error)
 	if err := t.CheckIdentity(); err != nil {
 		return nil, err
 	}
-	certificates, err := w.roots(ctx)
+	certificates, err := w.roots(ctx, t.Instance)
 	if err != nil {
 		return nil, err
 	}

@@ -173,7 +173,14 @@ func TestWhatAnIdentitySigned(t *testing.T) {
 	stranger := reconcile.Trust{Issuer: acme.Issuer, Subject: "https://github.com/evil/x"}
 	source := beside{digestA: {by(s, acme, signature), by(s, acme, provenance), by(s, stranger, signature), by(other, acme, signature),
 		bundleOf(t, newSigner(t, "key"), inTotoType, inTotoOf("v1", signature, "{}", digestA.Hex()))}}
-	roots := func(context.Context) (*Certificates, error) { return s.certificates(t, true), nil }
+	roots := func(_ context.Context, instance string) (*Certificates, error) {
+		return map[string]*sigstore{"": s, "private": other}[instance].certificates(t, true), nil
+	}
+	private := acme
+	private.Instance = "private"
+	if got, err := NewWitness(source, roots).Proofs(t.Context(), upstreamImage(t), private); err != nil || len(got) != 1 || got[0].Trust != private {
+		t.Errorf("by the same identity in another instance: %+v, %v", got, err)
+	}
 	got, err := NewWitness(source, roots).Proofs(t.Context(), upstreamImage(t), acme)
 	if err != nil {
 		t.Fatal(err)
@@ -190,13 +197,13 @@ func TestWhatAnIdentitySigned(t *testing.T) {
 
 func TestAnIdentityIsUnknownWithoutATrustedRoot(t *testing.T) {
 	s := newSigstore(t)
-	roots := func(context.Context) (*Certificates, error) { return s.certificates(t, true), nil }
+	roots := func(context.Context, string) (*Certificates, error) { return s.certificates(t, true), nil }
 	for _, nobody := range []reconcile.Trust{{}, {Issuer: "https://a"}, {Key: "x", Subject: "y"}, {Key: "no key"}, {Issuer: "https://a", Subject: "^x"}} {
 		if _, err := NewWitness(beside{}, roots).Proofs(t.Context(), upstreamImage(t), nobody); err == nil {
 			t.Errorf("%+v is trusted", nobody)
 		}
 	}
-	unreachable := func(context.Context) (*Certificates, error) { return nil, reconcile.ErrUnavailable }
+	unreachable := func(context.Context, string) (*Certificates, error) { return nil, reconcile.ErrUnavailable }
 	for _, roots := range []Roots{nil, unreachable} {
 		if _, err := NewWitness(beside{}, roots).Proofs(t.Context(), upstreamImage(t), acme); err == nil {
 			t.Error("nobody could be asked, and there is said to be nothing")

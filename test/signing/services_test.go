@@ -244,8 +244,8 @@ func (i *instance) writeKey(name string, key *ecdsa.PrivateKey) {
 	i.write(name, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// trustedRoot is what a verifier must know of the instance.
-func (i *instance) trustedRoot() []byte {
+// trustedRoot is what a verifier must know of the instance; of one without a log, if it is to believe what nobody logged.
+func (i *instance) trustedRoot(logged bool) []byte {
 	i.t.Helper()
 	resp, err := http.Get(i.clock + "/certchain")
 	if err != nil {
@@ -265,13 +265,16 @@ func (i *instance) trustedRoot() []byte {
 		i.t.Fatal(err)
 	}
 	from, to := time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	logs := map[string]*root.TransparencyLog{}
+	if logged {
+		logs[fmt.Sprintf("%x", id)] = &root.TransparencyLog{BaseURL: "https://" + logOrigin, ID: id, ValidityPeriodStart: from, ValidityPeriodEnd: to, HashFunc: sha256Hash,
+			PublicKey: i.logKey.Public(), SignatureHashFunc: sha256Hash}
+	}
 	r, err := root.NewTrustedRoot(root.TrustedRootMediaType01,
 		[]root.CertificateAuthority{&root.FulcioCertificateAuthority{Root: i.caCert, ValidityPeriodStart: from, ValidityPeriodEnd: to, URI: i.fulcio}},
 		nil,
 		[]root.TimestampingAuthority{&root.SigstoreTimestampingAuthority{Leaf: certs[0], Intermediates: certs[1 : len(certs)-1], Root: certs[len(certs)-1],
-			ValidityPeriodStart: from, ValidityPeriodEnd: to, URI: i.clock}},
-		map[string]*root.TransparencyLog{fmt.Sprintf("%x", id): {BaseURL: "https://" + logOrigin, ID: id, ValidityPeriodStart: from, ValidityPeriodEnd: to, HashFunc: sha256Hash,
-			PublicKey: i.logKey.Public(), SignatureHashFunc: sha256Hash}})
+			ValidityPeriodStart: from, ValidityPeriodEnd: to, URI: i.clock}}, logs)
 	if err != nil {
 		i.t.Fatal(err)
 	}

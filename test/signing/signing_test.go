@@ -66,7 +66,7 @@ func publish(t *testing.T) *world {
 	}
 	w.must(tool(t, "assay"), "db", "update", "--cache", filepath.Join(w.dir, "cache"), scantest.OSV(t))
 	w.makerSigns(one)
-	w.write("catalog/trusted_root.json", w.trustedRoot())
+	w.write("catalog/trusted_root.json", w.trustedRoot(true))
 	w.write("catalog/signing_config.json", w.signingConfig())
 	w.catalog(who)
 	w.write("token", []byte(w.token(who)))
