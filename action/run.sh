@@ -24,10 +24,11 @@ common() {
   [ -z "$INSECURE" ] || flags+=(--insecure-registry "$INSECURE")
 }
 
-# A pull request's commit is the merge that GitHub tries out; its first parent is the branch.
+# A pull request's commit is the merge that GitHub tries out; its first parent is the branch. Only what the two differ in is looked at: the rest is for the schedule.
 plan() {
   report=$work/plan.json
-  flags=(plan --commit "$COMMIT" --base "${BASE:-$COMMIT^}")
+  local base=${BASE:-$COMMIT^}
+  flags=(plan --commit "$COMMIT" --base "$base" --since "$base")
   common
   [ "$ALLOW_GAPS" != true ] || flags+=(--allow-gaps)
 }

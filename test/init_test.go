@@ -28,10 +28,10 @@ func TestInitWritesTheExample(t *testing.T) {
 	}
 	own := filepath.Join(w.dir, "own")
 	w.done("init", own, "--organization", "umbrella", "--registry", w.eu.Host+"/ok", "--owner", "@umbrella-corp/images", "--repository", "umbrella-corp/the.catalog", "--branch", "trunk",
-		"--action-commit", strings.Repeat("ab", 20))
+		"--action", "foo/assay/action@"+strings.Repeat("ab", 20))
 	for name := range want {
 		b, err := os.ReadFile(filepath.Join(own, name))
-		if m := regexp.MustCompile(`@acme/platform|acme/catalog|registry\.example|images of acme|"acme"|0{40}|"main"\]|heads/main`).Find(b); err != nil || m != nil {
+		if m := regexp.MustCompile(`@acme/platform|acme/catalog|registry\.example|images of acme|"acme"|OWNER|"main"\]|heads/main`).Find(b); err != nil || m != nil {
 			t.Errorf("%s still says %q (%v)", name, m, err)
 		}
 	}
@@ -87,7 +87,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 	if b, _ := os.ReadFile(filepath.Join(w.catalog(), "catalog.hcl")); string(b) != "mine" || !strings.Contains(o.stdout, "kept  catalog.hcl") || !strings.Contains(o.stdout, "wrote images/nginx.hcl") {
 		t.Errorf("%s\n%s", b, o.stdout)
 	}
-	for flag, value := range map[string]string{"organization": `a" {}`, "owner": "acme", "repository": "a/b/c", "branch": `x"]`, "registry": "https://x", "signer": "a\nb", "action-commit": "main"} {
+	for flag, value := range map[string]string{"organization": `a" {}`, "owner": "acme", "repository": "a/b/c", "branch": `x"]`, "registry": "https://x", "signer": "a\nb", "action": "acme/assay/action@main"} {
 		if o := w.assay("init", t.TempDir(), "--"+flag, value); o.code != 1 || o.stdout != "" {
 			t.Errorf("--%s %q: exit code %d\n%s", flag, value, o.code, o.stdout)
 		}

@@ -32,8 +32,8 @@ type initOptions struct {
 }
 
 const (
-	keyless  = "keyless"
-	unpinned = "0000000000000000000000000000000000000000"
+	keyless = "keyless"
+	nobodys = "OWNER/assay/action@<sha>" // the Action, as the examples name it
 )
 
 func newInit(io stdio) *cobra.Command {
@@ -43,7 +43,8 @@ func newInit(io stdio) *cobra.Command {
 		Short: "Write what a catalog's repository needs: policy, workflows, code owners, a template, and what to do next",
 		Long: `Init writes a catalog with one registry and a baseline policy, the workflows that plan, comment, reconcile and watch for drift, CODEOWNERS, a
 template for pull requests, and a README with what is left to do: permissions, secrets and the branch's rules. A file that is there already stays as it is.`,
-		Example: `  assay init catalog --organization acme --repository acme/catalog --owner @acme/platform --registry registry.example.com/approved`,
+		Example: `  assay init catalog --organization acme --repository acme/catalog --owner @acme/platform --registry registry.example.com/approved \
+    --action acme/assay/action@4f2a…`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return runInit(io, o, append(args, ".")[0])
@@ -56,7 +57,7 @@ template for pull requests, and a README with what is left to do: permissions, s
 	f.StringVar(&o.repository, "repository", "acme/catalog", "the `repository` at GitHub, as owner/name")
 	f.StringVar(&o.branch, "branch", "main", "the `branch` that holds the catalog")
 	f.StringVar(&o.signer, "signer", keyless, "keyless, or a reference to a `key` such as awskms:///alias/approved-images")
-	f.StringVar(&o.action, "action-commit", unpinned, "the `commit` of Assay's release that the workflows use")
+	f.StringVar(&o.action, "action", nobodys, "the `Action` that the workflows use: the repository that Assay was cloned into, and the commit of a release")
 	return c
 }
 
@@ -69,7 +70,7 @@ var initGrammar = []struct {
 	{"repository", `[A-Za-z0-9][A-Za-z0-9-]{0,99}/[A-Za-z0-9_.-]{1,100}`, "acme/catalog", func(o initOptions) string { return o.repository }},
 	{"branch", `[A-Za-z0-9][A-Za-z0-9_/-]{0,99}`, "main", func(o initOptions) string { return o.branch }},
 	{"signer", `[ -~]{1,500}`, "keyless, or awskms:///alias/approved-images", func(o initOptions) string { return o.signer }},
-	{"action-commit", `[0-9a-f]{40}`, "the 40 hexadecimal digits of a commit", func(o initOptions) string { return o.action }},
+	{"action", `[A-Za-z0-9][A-Za-z0-9-]{0,99}/[A-Za-z0-9_.-]{1,100}/action@([0-9a-f]{40}|<sha>)`, "acme/assay/action@ and the 40 hexadecimal digits of a commit", func(o initOptions) string { return o.action }},
 }
 
 func (o initOptions) check() error {
@@ -142,7 +143,7 @@ func (o initOptions) files() (map[string]string, error) {
 		"@acme/platform", o.owner, subject("acme/catalog"), subject(o.repository),
 		`scope "acme"`, fmt.Sprintf("scope %q", o.organization), "images of acme", "images of "+o.organization,
 		"refs/heads/main", "refs/heads/"+o.branch, `branches: ["main"]`, fmt.Sprintf("branches: [%q]", o.branch),
-		unpinned, o.action)
+		nobodys, o.action)
 	for name, content := range files {
 		files[name] = own.Replace(o.signs(content))
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5"
@@ -23,8 +24,12 @@ type cache struct {
 	url string
 }
 
-// keptClones is how many clones of one URL are kept.
-const keptClones = 8
+// keptClones is how many clones of one URL are kept beside those that were used within stillUsed: pack files are opened when something is read of them, and what another
+// run has open, or this one, must stay.
+const (
+	keptClones = 8
+	stillUsed  = 6 * time.Hour
+)
 
 func (c *cache) key() string {
 	sum := sha256.Sum256([]byte(c.url))
@@ -40,6 +45,8 @@ func (c *cache) get(h plumbing.Hash, depth int, into func(storage.Storer) (*git.
 	final := filepath.Join(c.dir, fmt.Sprintf("%s-%s-%d", c.key(), h, depth))
 	if repo, err := git.Open(diskStore(final), nil); err == nil {
 		if _, err := repo.CommitObject(h); err == nil {
+			now := time.Now()
+			_ = os.Chtimes(final, now, now) // it counts as used; if that can't be noted, it is fetched again one day
 			return repo, nil
 		}
 	}
@@ -65,7 +72,7 @@ func (c *cache) get(h plumbing.Hash, depth int, into func(storage.Storer) (*git.
 	return git.Open(diskStore(final), nil)
 }
 
-// prune removes the oldest clones of this URL. What another process has open stays readable where it matters: pack files are open or re-fetched.
+// prune removes the clones of this URL that were not used for longest.
 func (c *cache) prune(keep string) {
 	entries, err := os.ReadDir(c.dir)
 	if err != nil {
@@ -79,7 +86,7 @@ func (c *cache) prune(keep string) {
 	}
 	sort.Slice(own, func(i, j int) bool { return own[i].ModTime().After(own[j].ModTime()) })
 	for i, info := range own {
-		if i >= keptClones-1 {
+		if i >= keptClones-1 && time.Since(info.ModTime()) > stillUsed {
 			_ = os.RemoveAll(filepath.Join(c.dir, info.Name()))
 		}
 	}

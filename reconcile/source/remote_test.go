@@ -165,13 +165,35 @@ func TestTheCacheKeepsFewClones(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for day := range keptClones + 4 {
-		c.commit(day+1, "x.hcl", fmt.Sprint(day))
-		c.push(repo)
-		open(t, srv.url(), Options{CacheDir: dir})
+	first := open(t, srv.url(), Options{CacheDir: dir})
+	more := func(n int) {
+		for day := range n {
+			c.commit(day+1, "x.hcl", fmt.Sprint(n, day))
+			c.push(repo)
+			open(t, srv.url(), Options{CacheDir: dir})
+		}
 	}
-	if found, _ := filepath.Glob(dir + "/*"); len(found) != keptClones {
-		t.Errorf("%d clones are kept", len(found))
+	kept := func() []string { found, _ := filepath.Glob(dir + "/*"); return found }
+	more(keptClones + 4)
+	if n := len(kept()); n != keptClones+5 {
+		t.Errorf("%d clones are there: one that may be read was removed", n)
+	}
+	if read(t, first.FS(), "x.hcl") == "" {
+		t.Error("the first one can't be read any more")
+	}
+	old := time.Now().Add(-2 * stillUsed)
+	for _, name := range kept() {
+		if err := os.Chtimes(name, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(t, srv.url(), Options{CacheDir: dir, Commit: first.Commit()}) // which counts as used
+	more(1)
+	if n := len(kept()); n != keptClones {
+		t.Errorf("%d clones are kept", n)
+	}
+	if read(t, first.FS(), "x.hcl") == "" {
+		t.Error("one that is used was removed")
 	}
 }
 

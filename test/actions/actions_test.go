@@ -41,7 +41,7 @@ func newSite(t *testing.T) *site {
 	s.writeKey()
 	assay := filepath.Join(s.dir, "assay")
 	s.command(s.action, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", assay, "./cmd/assay")
-	s.command(s.dir, assay, "init", "catalog", "--registry", s.registry.Host+"/approved", "--signer", filepath.Join(s.dir, "cosign.key"), "--owner", "@ann")
+	s.command(s.dir, assay, "init", "catalog", "--registry", s.registry.Host+"/approved", "--signer", filepath.Join(s.dir, "cosign.key"), "--owner", "@ann", "--action", "acme/assay/action@"+strings.Repeat("ab", 20))
 	files := map[string]string{}
 	root := filepath.Join(s.dir, "catalog")
 	if err := filepath.WalkDir(root, func(name string, d os.DirEntry, err error) error {
