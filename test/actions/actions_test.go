@@ -20,6 +20,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/assay-oci/assay/reconcile/forge/forgetest"
 	"github.com/assay-oci/assay/reconcile/registry/registrytest"
 )
@@ -132,12 +134,38 @@ type run struct {
 	err error
 }
 
-// do runs a workflow for an event, with a token that may do something, and tells whether its jobs succeeded.
-func (s *site) do(workflow, event string, payload map[string]any, commit, ref string, may forgetest.Permissions) run {
+// permissions are those of a workflow's one job: what its token may do, and no more. A fork's may write nothing.
+func (s *site) permissions(workflow string, fork bool) forgetest.Permissions {
+	s.t.Helper()
+	b, err := os.ReadFile(filepath.Join(s.Dir, ".github/workflows", workflow+".yml"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var w struct {
+		Permissions map[string]string
+		Jobs        map[string]struct{ Permissions map[string]string }
+	}
+	if err := yaml.Unmarshal(b, &w); err != nil || len(w.Jobs) != 1 || w.Permissions == nil || len(w.Permissions) > 0 {
+		s.t.Fatalf("%s: %v, %d jobs, %v for all", workflow, err, len(w.Jobs), w.Permissions)
+	}
+	out := forgetest.Permissions{"metadata": "read"} // which every token may
+	for _, job := range w.Jobs {
+		for name, level := range job.Permissions {
+			if fork {
+				level = "read"
+			}
+			out[strings.ReplaceAll(name, "-", "_")] = level
+		}
+	}
+	return out
+}
+
+// do runs a workflow for an event, with the token that its job asks for, and tells whether it succeeded.
+func (s *site) do(workflow, event string, payload map[string]any, commit, ref string, fork bool) run {
 	s.t.Helper()
 	s.runs++
 	token := fmt.Sprintf("ghs-run-%d", s.runs)
-	s.Token(token, may)
+	s.Token(token, s.permissions(workflow, fork))
 	work := filepath.Join(s.dir, fmt.Sprint("work-", s.runs))
 	if err := os.Mkdir(work, 0o755); err != nil {
 		s.t.Fatal(err)

@@ -3,6 +3,7 @@
 package actions
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,15 +14,10 @@ import (
 	"github.com/assay-oci/assay/reconcile/registry/registrytest"
 )
 
-// writer is what the jobs ask for.
-func writer() forgetest.Permissions {
-	return forgetest.Permissions{"metadata": "read", "contents": "read", "pull_requests": "write", "issues": "write", "actions": "read"}
-}
-
-func (s *site) plan(p *forgetest.Pull, may forgetest.Permissions) run {
+func (s *site) plan(p *forgetest.Pull) run {
 	s.t.Helper()
 	commit := s.tried(p)
-	return s.do("plan", "pull_request", s.pullRequest(p), commit, "refs/pull/1/merge", may)
+	return s.do("plan", "pull_request", s.pullRequest(p), commit, fmt.Sprintf("refs/pull/%d/merge", p.Number), p.Fork != "")
 }
 
 func (s *site) comment(number int) string {
@@ -40,14 +36,14 @@ func (s *site) comment(number int) string {
 func TestARequestIsPlannedCommentedAndReconciled(t *testing.T) {
 	s := newSite(t)
 	p := s.Propose("dev", s.image("app", "1.0.0"))
-	if r := s.plan(p, writer()); r.err == nil || !strings.Contains(r.log, "exit status 3") {
+	if r := s.plan(p); r.err == nil || !strings.Contains(r.log, "exit status 3") {
 		t.Errorf("what is vulnerable is not blocked: %v\n%s", r.err, r.log)
 	}
 	if c := s.comment(p.Number); !strings.Contains(c, "ACME-2026-1") || !strings.Contains(c, "blocked") {
 		t.Errorf("the comment doesn't say why it is blocked\n%s", c)
 	}
 	s.Amend(p, s.image("app", "2.0.0"))
-	if r := s.plan(p, writer()); r.err != nil {
+	if r := s.plan(p); r.err != nil {
 		t.Errorf("what was fixed is not ready: %v\n%s", r.err, r.log)
 	}
 	if c := s.comment(p.Number); strings.Contains(c, "ACME-2026-1") || !strings.Contains(c, "app") {
@@ -56,7 +52,7 @@ func TestARequestIsPlannedCommentedAndReconciled(t *testing.T) {
 	s.Review(p, "ann", "APPROVED")
 	before := s.Git("rev-parse", "main")
 	after := s.Merge(p, "squash")
-	if r := s.do("reconcile", "push", s.push(before, after), after, "refs/heads/main", writer()); r.err != nil {
+	if r := s.do("reconcile", "push", s.push(before, after), after, "refs/heads/main", false); r.err != nil {
 		t.Errorf("after the merge: %v\n%s", r.err, r.log)
 	}
 	if c := s.comment(p.Number); !strings.Contains(c, s.registry.Host+"/approved/app") {
@@ -73,12 +69,12 @@ func TestAQueueIsPlannedAndEachRequestEnds(t *testing.T) {
 	}
 	base, group := s.Git("rev-parse", "main"), s.Group("squash", a, b)
 	head := s.Git("rev-parse", group)
-	r := s.do("plan", "merge_group", s.mergeGroup(base, head, group), head, "refs/heads/"+group, writer())
+	r := s.do("plan", "merge_group", s.mergeGroup(base, head, group), head, "refs/heads/"+group, false)
 	if r.err != nil || !strings.Contains(r.log, "a:1.0") || !strings.Contains(r.log, "b:1.0") || s.comment(1)+s.comment(2) != "" {
 		t.Errorf("%v\n%s", r.err, r.log)
 	}
 	before, after := s.Land(group)
-	if r := s.do("reconcile", "push", s.push(before, after), after, "refs/heads/main", writer()); r.err != nil {
+	if r := s.do("reconcile", "push", s.push(before, after), after, "refs/heads/main", false); r.err != nil {
 		t.Errorf("%v\n%s", r.err, r.log)
 	}
 	for _, p := range []*forgetest.Pull{a, b} {
@@ -93,14 +89,14 @@ func TestAQueueIsPlannedAndEachRequestEnds(t *testing.T) {
 func TestAForksPlanIsCommentedByTheNextWorkflow(t *testing.T) {
 	s := newSite(t)
 	p := s.ProposeFrom("stranger", "stranger", s.image("app", "2.0.0"))
-	r := s.plan(p, forgetest.Reader())
+	r := s.plan(p)
 	if r.err != nil {
 		t.Fatalf("%v\n%s", r.err, r.log)
 	}
 	if c := s.comment(p.Number); c != "" {
 		t.Errorf("it was commented by a token that may not\n%s", c)
 	}
-	if next := s.do("comment", "workflow_run", s.workflowRun(p, r.id), s.Git("rev-parse", "main"), "refs/heads/main", writer()); next.err != nil {
+	if next := s.do("comment", "workflow_run", s.workflowRun(p, r.id), s.Git("rev-parse", "main"), "refs/heads/main", false); next.err != nil {
 		t.Errorf("%v\n%s", next.err, next.log)
 	}
 	if c := s.comment(p.Number); !strings.Contains(c, "app") || !strings.Contains(c, "may have changed what it says") {
@@ -109,7 +105,7 @@ func TestAForksPlanIsCommentedByTheNextWorkflow(t *testing.T) {
 	// the next commit's plan was not kept: nothing is said about it
 	s.Amend(p, s.image("app", "3.0.0"))
 	had := s.comment(p.Number)
-	if late := s.do("comment", "workflow_run", s.workflowRun(p, 999), s.Git("rev-parse", "main"), "refs/heads/main", writer()); late.err != nil || s.comment(p.Number) != had {
+	if late := s.do("comment", "workflow_run", s.workflowRun(p, 999), s.Git("rev-parse", "main"), "refs/heads/main", false); late.err != nil || s.comment(p.Number) != had {
 		t.Errorf("without a plan: %v\n%s", late.err, late.log)
 	}
 	hostile := filepath.Join(s.dir, "kept", "998", "assay-plan")
@@ -119,7 +115,7 @@ func TestAForksPlanIsCommentedByTheNextWorkflow(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(hostile, "plan.json"), []byte(`{"schema": "assay.report/v1", "plan": {"actions": [{"title": "::set-output name=x::y"}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if bad := s.do("comment", "workflow_run", s.workflowRun(p, 998), s.Git("rev-parse", "main"), "refs/heads/main", writer()); bad.err == nil || s.comment(p.Number) != had {
+	if bad := s.do("comment", "workflow_run", s.workflowRun(p, 998), s.Git("rev-parse", "main"), "refs/heads/main", false); bad.err == nil || s.comment(p.Number) != had {
 		t.Errorf("a plan that is none: %v\n%s", bad.err, bad.log)
 	}
 }
@@ -133,7 +129,7 @@ func TestDriftIsCorrectedAndTold(t *testing.T) {
 	s.Merge(p, "merge")
 	drift := func() run {
 		s.t.Helper()
-		return s.do("drift", "schedule", s.schedule(), s.Git("rev-parse", "main"), "refs/heads/main", writer())
+		return s.do("drift", "schedule", s.schedule(), s.Git("rev-parse", "main"), "refs/heads/main", false)
 	}
 	if r := drift(); r.err != nil || len(s.Issues()) > 0 {
 		t.Fatalf("%d issues: %v\n%s", len(s.Issues()), r.err, r.log)

@@ -13,7 +13,7 @@ import (
 // An endpoint is one of the API's, with the permission that it needs.
 type endpoint struct {
 	method, path string
-	need         string // such as "contents=read"
+	need         string // such as "contents=read", or several of which one is enough: "issues=read; pull_requests=read"
 	hidden       bool   // without the permission, it answers 404
 	answer       func(call)
 }
@@ -40,12 +40,12 @@ var endpoints = []endpoint{
 	{"GET", "/repos/{repo}/collaborators/{login}/permission", "metadata=read", false, call.role},
 	{"GET", "/repos/{repo}/rules/branches/{branch}", "metadata=read", false, call.branchRules},
 	{"GET", "/orgs/{org}/teams/{slug}/members", "members=read", true, call.members},
-	{"GET", "/repos/{repo}/issues/{number}/comments", "issues=read", false, call.listComments},
-	{"POST", "/repos/{repo}/issues/{number}/comments", "issues=write", false, call.createComment},
-	{"PATCH", "/repos/{repo}/issues/comments/{id}", "issues=write", false, call.editComment},
-	{"GET", "/repos/{repo}/issues/{number}/labels", "issues=read", false, call.listLabels},
-	{"POST", "/repos/{repo}/issues/{number}/labels", "issues=write", false, call.addLabels},
-	{"DELETE", "/repos/{repo}/issues/{number}/labels/{name}", "issues=write", false, call.removeLabel},
+	{"GET", "/repos/{repo}/issues/{number}/comments", "issues=read; pull_requests=read", false, call.listComments},
+	{"POST", "/repos/{repo}/issues/{number}/comments", "issues=write; pull_requests=write", false, call.createComment},
+	{"PATCH", "/repos/{repo}/issues/comments/{id}", "issues=write; pull_requests=write", false, call.editComment},
+	{"GET", "/repos/{repo}/issues/{number}/labels", "issues=read; pull_requests=read", false, call.listLabels},
+	{"POST", "/repos/{repo}/issues/{number}/labels", "issues=write; pull_requests=write", false, call.addLabels},
+	{"DELETE", "/repos/{repo}/issues/{number}/labels/{name}", "issues=write; pull_requests=write", false, call.removeLabel},
 	{"GET", "/repos/{repo}/issues", "issues=read", false, call.listIssues},
 	{"POST", "/repos/{repo}/issues", "issues=write", false, call.createIssue},
 	{"PATCH", "/repos/{repo}/issues/{number}", "issues=write", false, call.editIssue},

@@ -23,6 +23,16 @@ func Reader() Permissions {
 	return Permissions{"metadata": "read", "contents": "read", "pull_requests": "read"}
 }
 
+// allow tells whether they are enough for one of the permissions that are needed, which GitHub separates by semicolons.
+func (p Permissions) allow(need string) bool {
+	for one := range strings.SplitSeq(need, "; ") {
+		if name, level, _ := strings.Cut(one, "="); p[name] == "write" || p[name] == level {
+			return true
+		}
+	}
+	return false
+}
+
 const maxRequest = 16 << 20
 
 // A Limit is an answer that is given instead of the real one.
@@ -208,15 +218,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, e endpoint, value
 	if e.need != "" {
 		token := strings.TrimPrefix(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), "token ")
 		p, known := s.tokens[token]
-		name, level, _ := strings.Cut(e.need, "=")
 		switch {
 		case token != "" && !known:
 			refuse(w, http.StatusUnauthorized, "Bad credentials")
 			return
-		case token == "", e.hidden && p[name] == "": // whoever may not know is told that there is nothing
+		case token == "", e.hidden && !p.allow(e.need): // whoever may not know is told that there is nothing
 			refuse(w, http.StatusNotFound, "Not Found")
 			return
-		case p[name] != "write" && p[name] != level:
+		case !p.allow(e.need):
 			w.Header().Set("X-Accepted-GitHub-Permissions", e.need)
 			refuse(w, http.StatusForbidden, "Resource not accessible by integration")
 			return
