@@ -14,7 +14,7 @@ func (s *state) admit(a admission, j judgement, b *builder) {
 	ready := s.once(a)
 	if !refused {
 		ready = s.ready(a, b)
-		s.awaitTravel(a, ready)
+		s.awaitTravel(a, ready, b)
 	}
 	for _, p := range a.places {
 		before[p.Repo] = &planned{}

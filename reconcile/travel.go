@@ -3,6 +3,7 @@ package reconcile
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"slices"
 )
 
@@ -64,20 +65,29 @@ func (s *state) bearer(a admission) Repo {
 	return a.want.From.Repo
 }
 
-// awaitTravel holds the image back from the places that lack records of others which could not be read: unknown is not absent, and what doesn't
-// travel with the image never does.
-func (s *state) awaitTravel(a admission, ready map[Repo]bool) {
+// maxTravel bounds the records of others about one manifest: whoever may write beside it where it comes from could else fill every registry.
+const maxTravel = 200
+
+// awaitTravel holds the image back from the places that lack records of others, where those could not be read or are too many: unknown is not absent,
+// and what doesn't travel with the image never does.
+func (s *state) awaitTravel(a admission, ready map[Repo]bool, b *builder) {
 	if !a.want.UpstreamRecords {
 		return
 	}
-	for _, p := range a.places {
-		if s.admitted(a.want, p) {
-			continue
-		}
-		for _, q := range s.travelQuestions(a) {
-			if _, ok := s.o.ok(q); !ok {
+	for _, q := range s.travelQuestions(a) {
+		answer, ok := s.o.ok(q)
+		n := len(s.others(Image{q.Repo, q.Digest}, answer.Beside))
+		for _, p := range a.places {
+			if (!ok || n > maxTravel) && !s.admitted(a.want, p) {
 				ready[p.Repo] = false
 			}
+		}
+		if n > maxTravel {
+			b.blocked = append(b.blocked, Finding{
+				Rule: "upstream-records", Image: a.want.Title(), Digest: a.want.From.Digest, Origin: a.want.Origin,
+				Summary: fmt.Sprintf("%d records of others lie beside %s, more than the %d that travel with an image", n, Image{q.Repo, q.Digest}.short(), maxTravel),
+				Detail:  "have its maker remove those that nobody needs, or move the image to a scope without upstream_records",
+			})
 		}
 	}
 }

@@ -3,7 +3,9 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -147,6 +149,22 @@ func TestWhatTravelledGoesWithTheImage(t *testing.T) {
 			w.others(t, one, to.Repo, map[bool]int{true: 0, false: 3}[travels])
 		}
 		w.others(t, one, one.From.Repo, 3)
+	}
+}
+
+func TestMoreRecordsThanTravelAreAFinding(t *testing.T) {
+	w, d := travelling()
+	from := d.Wants[0].From
+	for n := range maxTravel {
+		w.beside[from] = append(w.beside[from], Attachment{At: sum(fmt.Sprint(n))})
+	}
+	p := preview(t, w, d)
+	if !p.Empty() || len(p.Blocked) != 1 || !strings.Contains(p.Blocked[0].Summary, "202 records of others lie beside docker.io/library/nginx@") {
+		t.Errorf("%s, %s", kinds(p), summaries(p.Blocked))
+	}
+	w.beside[from] = w.beside[from][:maxTravel]
+	if p := preview(t, w, d); p.Empty() || len(p.Blocked) > 0 {
+		t.Errorf("as many as may travel: %s, %s", kinds(p), summaries(p.Blocked))
 	}
 }
 

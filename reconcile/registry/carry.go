@@ -11,14 +11,12 @@ import (
 	"github.com/assay-oci/assay/reconcile"
 )
 
-// Bounds on what travels with one image: anybody who can write beside it where it comes from could else fill our registries.
-const (
-	maxCarried      = 200      // records beside one manifest
-	maxCarriedBytes = 64 << 20 // of the content of one record
-)
+// maxCarried bounds the content of one record that is copied, in bytes: anybody who can write beside an image where it comes from could else fill our
+// registries.
+const maxCarried = 64 << 20
 
 // Attachments lists what anybody has laid beside an image, by where it lies: the manifests that refer to it, of any kind but indexes, and the layers of
-// those in cosign's tags for signatures, attestations and bills of materials. More than 200 is an error, as is whatever could not be read.
+// those in cosign's tags for signatures, attestations and bills of materials. More than 1000 manifests or 256 layers are an error, as is whatever could not be read.
 func (r *Reader) Attachments(ctx context.Context, image reconcile.Image) ([]reconcile.Attachment, error) {
 	list, err := r.referrers(ctx, image)
 	if err != nil {
@@ -34,9 +32,6 @@ func (r *Reader) Attachments(ctx context.Context, image reconcile.Image) ([]reco
 		if !d.Digest.IsZero() && d.MediaType != ociIndex && d.MediaType != dockerList {
 			add(reconcile.Attachment{At: d.Digest})
 		}
-		if len(out) > maxCarried {
-			break
-		}
 	}
 	for _, tag := range cosignTags(image.Digest) {
 		m, at, err := r.taggedManifest(ctx, image, tag.String())
@@ -46,9 +41,6 @@ func (r *Reader) Attachments(ctx context.Context, image reconcile.Image) ([]reco
 		for _, l := range m.Layers {
 			add(reconcile.Attachment{At: at, Tag: tag, Layer: l.Digest})
 		}
-	}
-	if len(out) > maxCarried {
-		return nil, fmt.Errorf("list what lies beside %s: %w", image, refuse("there are more than %d records", maxCarried))
 	}
 	return out, nil
 }
@@ -119,8 +111,8 @@ func (w *Writer) carryLayers(ctx context.Context, from, to reconcile.Image, in r
 func (w *Writer) carryBlobs(ctx context.Context, from, to reconcile.Repo, blobs []descriptor) error {
 	var total int64
 	for _, d := range blobs {
-		if total += d.Size; total > maxCarriedBytes {
-			return refuse("a record has more than %d bytes", maxCarriedBytes)
+		if total += d.Size; total > maxCarried {
+			return refuse("a record has more than %d bytes", maxCarried)
 		}
 	}
 	for _, d := range blobs {

@@ -176,15 +176,15 @@ func TestWhatCannotTravel(t *testing.T) {
 	}
 
 	var many []mutate.Addendum
-	for n := range 201 {
-		many = append(many, mutate.Addendum{Layer: static.NewLayer([]byte{'x', byte(n)}, envelopeType)})
+	for n := range 257 {
+		many = append(many, mutate.Addendum{Layer: static.NewLayer(fmt.Append(nil, n), envelopeType)})
 	}
 	crowd, err := mutate.Append(empty.Image, many...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	source.Push("web", crowd, beside(other, ".att"))
-	if got, err := w.Attachments(t.Context(), other); err == nil || !strings.Contains(err.Error(), "more than 200 records") {
+	if got, err := w.Attachments(t.Context(), other); err == nil || !strings.Contains(err.Error(), "there are 257, more than 256") {
 		t.Errorf("%d, %v", len(got), err)
 	}
 	source.Disturb(registrytest.Faults{Rate: 1, Seed: 1, Kinds: []string{registrytest.Error500}})
