@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"time"
@@ -45,13 +46,22 @@ func (l *loader) images() {
 			f.Image = x.label
 			l.desired.Broken = append(l.desired.Broken, f)
 		case cause != nil:
-			l.desired.Broken = append(l.desired.Broken, reconcile.Finding{Rule: "catalog", Image: x.label, Origin: origin(x.def()),
-				Summary: "The image can't be judged: " + cause.Summary, Detail: cause.Detail})
+			l.desired.Broken = append(l.desired.Broken, unjudged(x, cause))
 		default:
 			l.want(x, targets[i])
 			l.replaced(x, targets[i])
 		}
 	}
+}
+
+// unjudged is the finding for an image that can't be judged while something else isn't mended.
+func unjudged(x *imageBlock, cause *hcl.Diagnostic) reconcile.Finding {
+	f := brokenBecause(cause)
+	if at := f.Origin; at.File != "" {
+		f.Detail = fmt.Sprintf("%s:%d: %s", at.File, at.Line, f.Detail)
+	}
+	f.Image, f.Origin, f.Unknown, f.Summary = x.label, origin(x.def()), true, "The image can't be judged: "+cause.Summary
+	return f
 }
 
 func (l *loader) want(x *imageBlock, to []reconcile.Target) {

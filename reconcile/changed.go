@@ -94,7 +94,7 @@ func (w Want) unplaced() Want {
 
 func sameOrganization(a, b Desired) bool {
 	for _, d := range []*Desired{&a, &b} {
-		d.Commit, d.Wants, d.Revoked, d.Replaced, d.Changes, d.Elsewhere = "", nil, nil, nil, nil, 0
+		d.Commit, d.Wants, d.Revoked, d.Replaced, d.Changes, d.Warnings, d.Elsewhere = "", nil, nil, nil, nil, nil, 0
 		d.Waivers, d.Scanners, d.Signers = slices.Clone(d.Waivers), slices.Clone(d.Scanners), slices.Clone(d.Signers)
 		for i := range d.Waivers {
 			d.Waivers[i].Origin = Origin{}

@@ -21,6 +21,7 @@ type Desired struct {
 	Gate       Gate
 	Elsewhere  int       // versions left out because nothing about them has changed; see Changed
 	Changes    []Finding // changes of policy that a pull request makes
+	Warnings   []Finding // what the catalog's author should know, and what blocks nothing
 	Broken     []Finding // entries that could not be read; they were left out, and while there is one nothing is removed
 
 	Instances map[string]string // trusted roots (JSON) of Sigstore instances whose certificates rules believe, by their names

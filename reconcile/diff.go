@@ -14,7 +14,7 @@ func Diff(d Desired, o Observed, now time.Time) Plan {
 	s := newState(d, o, now)
 	b := newBuilder()
 	b.blocked = append(b.blocked, d.Broken...)
-	b.notes = append(b.notes, d.Changes...)
+	b.notes = append(append(b.notes, d.Changes...), d.Warnings...)
 	for _, w := range s.wants {
 		s.diffWant(w, b)
 	}

@@ -11,11 +11,11 @@ import (
 
 // An event is what started a workflow of GitHub Actions, as far as it says where a report belongs ("Events that trigger workflows" in GitHub's documentation).
 type event struct {
-	Pull   int       // the pull request that it is about; 0 for none
-	Commit string    // that it is about; empty if that isn't said
-	Ref    string    // of the commit, such as "refs/heads/main"; empty if that isn't said
-	Push   pushed    // zero if nothing was pushed
-	Run    finished  // zero if no run has ended
+	Pull   int      // the pull request that it is about; 0 for none
+	Commit string   // that it is about; empty if that isn't said
+	Ref    string   // of the commit, such as "refs/heads/main"; empty if that isn't said
+	Push   pushed   // zero if nothing was pushed
+	Run    finished // zero if no run has ended
 }
 
 // pushed is a push to a branch.
@@ -61,8 +61,8 @@ func parseEvent(name string, data []byte) (event, error) {
 		} `json:"merge_group"`
 		WorkflowRun struct {
 			Event          string
-			HeadBranch     string                           `json:"head_branch"`
-			HeadSHA        string                           `json:"head_sha"`
+			HeadBranch     string                                 `json:"head_branch"`
+			HeadSHA        string                                 `json:"head_sha"`
 			HeadRepository struct{ Owner struct{ Login string } } `json:"head_repository"`
 		} `json:"workflow_run"`
 	}

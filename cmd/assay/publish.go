@@ -89,7 +89,7 @@ func (p *publication) merged(ctx context.Context, push pushed) error {
 
 // inCatalog turns paths in the repository into those in the catalog's folder.
 func (p *publication) inCatalog(files []string) []string {
-	folder := path.Clean("/"+p.o.path)[1:]
+	folder := path.Clean("/" + p.o.path)[1:]
 	if folder == "" {
 		return files
 	}
@@ -101,9 +101,6 @@ func (p *publication) inCatalog(files []string) []string {
 	}
 	return out
 }
-
-// inFolder turns a path in the catalog's folder into one in the repository.
-func inFolder(folder, name string) string { return path.Join(folder, name) }
 
 // on writes the comment on one pull request, and its labels. What was planned is kept in it, so that what is done after the merge can be compared with that.
 func (p *publication) on(ctx context.Context, number int, r reconcile.Report, warning string) error {

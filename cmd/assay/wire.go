@@ -95,6 +95,7 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 		return nil, fmt.Errorf("print mistakes: %w", err)
 	}
 	desired.Catalog = catalogName(o.location)
+	desired.Broken, desired.Warnings = mistakes(desired.Broken, diags.Findings())
 	return &assembly{options: o, cache: cache, source: src, base: base, reviewed: func() []string { return namedHosts(merged) }, desired: desired, progress: newProgress(io.err), io: io}, nil
 }
 

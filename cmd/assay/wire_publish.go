@@ -46,7 +46,7 @@ func publishCheck(ctx context.Context, c *github.Client, r reconcile.Report, com
 	mark := func(level string, fs []reconcile.Finding) {
 		for _, f := range fs {
 			if f.Origin.File != "" {
-				k.Marks = append(k.Marks, github.Mark{File: inFolder(folder, f.Origin.File), Line: f.Origin.Line, Level: level,
+				k.Marks = append(k.Marks, github.Mark{File: report.InFolder(folder, f.Origin.File), Line: f.Origin.Line, Level: level,
 					Title: report.Plain(strings.TrimSpace(f.Rule + " " + f.Image)), Message: report.Plain(strings.TrimSpace(f.Summary + " " + f.Detail))})
 			}
 		}

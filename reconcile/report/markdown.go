@@ -370,10 +370,14 @@ func (p *page) advice() *section {
 		head = "**What can be done:**\n\n"
 	}
 	s := &section{rank: rankAdvice, head: head, tail: "\n", noun: [2]string{"piece of advice", "pieces of advice"}}
+	waiting := map[string][]string{} // images that can't be judged, by what is to be mended
 	for _, x := range p.rows {
 		count := map[string]int{}
-		all := slices.Concat(x.blocked, x.violates)
-		for _, f := range all {
+		for _, f := range slices.Concat(x.blocked, x.violates) {
+			if unjudged(f) {
+				waiting[f.Detail] = append(waiting[f.Detail], x.title)
+				continue
+			}
 			if count[f.Rule]++; count[f.Rule] > mostAdvice {
 				continue
 			}
@@ -385,6 +389,9 @@ func (p *page) advice() *section {
 				s.add(fmt.Sprintf("- %s — %s: and %d more\n", code(x.title), code(rule), more))
 			}
 		}
+	}
+	for _, cause := range sortedKeys(waiting) {
+		s.add("- " + some(waiting[cause]) + " can't be judged before this is mended: " + code(cause) + "\n")
 	}
 	return s
 }

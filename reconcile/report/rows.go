@@ -45,7 +45,9 @@ func rows(r reconcile.Report) []*row {
 			x.outcomes = append(x.outcomes, outcomes[a.ID])
 		}
 	}
-	slices.SortStableFunc(t.rows, func(a, b *row) int { return urgency[a.verdict()] - urgency[b.verdict()] })
+	slices.SortStableFunc(t.rows, func(a, b *row) int {
+		return cmp.Or(urgency[a.verdict()]-urgency[b.verdict()], a.waits()-b.waits())
+	})
 	return t.rows
 }
 
@@ -88,6 +90,14 @@ func (t *table) row(title string, d reconcile.Digest, at reconcile.Origin) *row 
 		x.origin = at
 	}
 	return x
+}
+
+// waits tells, as 1, that a row's image only can't be judged before something else is mended.
+func (x *row) waits() int {
+	if len(x.blocked) == 0 || slices.ContainsFunc(x.blocked, func(f reconcile.Finding) bool { return !unjudged(f) }) {
+		return 0
+	}
+	return 1
 }
 
 // verdict is what was planned.
