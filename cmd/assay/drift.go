@@ -18,8 +18,13 @@ type driftOptions struct {
 	mention    bool
 }
 
-// driftTitle is the title of the one issue.
-const driftTitle = "Assay: the registries differ from the catalog"
+// driftTitle is the title of the one issue about the catalog in a folder of the repository.
+func driftTitle(folder string) string {
+	if folder == "" {
+		return "Assay: the registries differ from the catalog"
+	}
+	return "Assay: the registries differ from the catalog in " + report.Plain(folder)
+}
 
 func newDrift(io stdio) *cobra.Command {
 	var o driftOptions
@@ -57,7 +62,7 @@ func runDrift(ctx context.Context, std stdio, o driftOptions) error {
 		if err != nil {
 			return err
 		}
-		if url, err = forge.Issue(ctx, driftTitle, body.String(), drifted); err != nil {
+		if url, err = forge.Issue(ctx, o.path, driftTitle(o.path), body.String(), drifted); err != nil {
 			if !refused(err) {
 				return err
 			}

@@ -46,6 +46,9 @@ func (p *publication) publish(ctx context.Context) error {
 func (p *publication) comment(ctx context.Context) error {
 	switch e := p.about; {
 	case e.Pull > 0:
+		if err := p.newest(ctx, e); err != nil {
+			return err
+		}
 		return p.on(ctx, e.Pull, p.report, "")
 	case e.Run != (finished{}):
 		c, err := openForge(p.o.repository)
@@ -61,6 +64,25 @@ func (p *publication) comment(ctx context.Context) error {
 		return p.merged(ctx, e.Push)
 	}
 	return nil
+}
+
+// newest makes sure that a run which somebody starts again doesn't put the plan of an older commit in the place of the newest one's. Where the token may not know, it
+// is taken for that.
+func (p *publication) newest(ctx context.Context, e event) error {
+	if e.Commit == "" || p.report.Result != nil {
+		return nil
+	}
+	c, err := openForge(p.o.repository)
+	if err != nil {
+		return err
+	}
+	head, err := c.Head(ctx, e.Pull)
+	if err == nil && head != e.Commit {
+		err = fmt.Errorf("comment on #%d: the plan is of the commit %.12s, and the newest one is %.12s: %w", e.Pull, e.Commit, head, reconcile.ErrNotFound)
+	} else if refused(err) || outdated(err) {
+		err = nil
+	}
+	return err
 }
 
 // fromOutside warns of a report that a run of a pull request left behind: who may change the workflow there may change the report.
@@ -84,7 +106,30 @@ func (p *publication) merged(ctx context.Context, push pushed) error {
 			return fmt.Errorf("pull request #%d: %w", m.Number, err)
 		}
 	}
-	return nil
+	return p.overtaken(ctx, c, push)
+}
+
+// overtaken brings the comments of earlier pull requests to their end whose own run never began: of the runs that wait for another, GitHub keeps the newest alone,
+// and that has done the work of all. It goes back to the first comment that has its end.
+func (p *publication) overtaken(ctx context.Context, c *forgeClient, push pushed) error {
+	return c.Earlier(ctx, push.Before, push.Branch, func(number int) (more bool, err error) {
+		var own reconcile.Report
+		_, err = c.Comment(ctx, number, p.o.path, func(before string) (string, error) {
+			if more = before != "" && !strings.HasPrefix(before, reconciledWhole); !more {
+				return "", nil
+			}
+			files, err := c.Files(ctx, number)
+			if err != nil {
+				return "", err
+			}
+			own = report.Only(p.report, p.inCatalog(files))
+			return p.body(own, before, "")
+		})
+		if err == nil && more && p.o.labels {
+			err = c.Label(ctx, number, labelPrefix, labels(own))
+		}
+		return more, err
+	})
 }
 
 // inCatalog turns paths in the repository into those in the catalog's folder.
@@ -108,7 +153,7 @@ func (p *publication) on(ctx context.Context, number int, r reconcile.Report, wa
 	if err != nil {
 		return err
 	}
-	p.url, err = c.Comment(ctx, number, func(before string) (string, error) { return p.body(r, before, warning) })
+	p.url, err = c.Comment(ctx, number, p.o.path, func(before string) (string, error) { return p.body(r, before, warning) })
 	if err != nil {
 		return err
 	}
@@ -118,27 +163,53 @@ func (p *publication) on(ctx context.Context, number int, r reconcile.Report, wa
 	return nil
 }
 
-// body is the text of a comment that says so far what before is.
+// What a comment begins with whose pull request was reconciled: with something left to do, or whole.
+const (
+	reconciled      = "<!-- assay:reconciled"
+	reconciledPart  = reconciled + " part -->"
+	reconciledWhole = reconciled + " whole -->"
+)
+
+// body is the text of a comment that says so far what before is; empty if that shall stay: nothing that was reconciled becomes a plan again, and what is whole stays as
+// it is when nothing more was to do.
 func (p *publication) body(r reconcile.Report, before, warning string) (string, error) {
+	switch {
+	case r.Result == nil && strings.HasPrefix(before, reconciled):
+		return "", nil
+	case r.Result != nil && nothing(r) && (before == "" || strings.HasPrefix(before, reconciledWhole)):
+		return "", nil // nobody asked for anything, or all of it is told
+	}
 	o := report.MarkdownOptions{Link: p.o.link}
-	trace := ""
+	head := ""
 	if r.Result == nil {
-		trace = report.Trace(r)
+		head = hidden(report.Trace(r))
 	} else {
 		o.Ended = r.Result.Ended
+		head = state(r) + "\n"
 		if a, ok := report.ReadTrace(before); ok {
-			o.Approved, trace = &a, a.Trace()
-		}
-		if before == "" && nothing(r) {
-			return "", nil // nobody asked for anything, and nothing was done
+			o.Approved = &a
+			head += hidden(a.Trace())
 		}
 	}
-	if trace != "" {
-		trace = "<!-- " + trace + " -->\n"
-	}
-	o.Limit = maxComment - len([]rune(trace+warning))
+	head += warning
+	o.Limit = maxComment - len([]rune(head))
 	text, err := markdown(r, o)
-	return trace + warning + text, err
+	return head + text, err
+}
+
+func hidden(trace string) string {
+	if trace == "" {
+		return ""
+	}
+	return "<!-- " + trace + " -->\n"
+}
+
+// state tells whether anything is left to do of what a report was applied for.
+func state(r reconcile.Report) string {
+	if s := report.Summarize(r); s.Failed+s.Stale+s.Skipped+s.Blocked+s.Gaps > 0 {
+		return reconciledPart
+	}
+	return reconciledWhole
 }
 
 // nothing tells that a report has nothing to say about what it concerns.

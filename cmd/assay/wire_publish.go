@@ -18,8 +18,11 @@ const (
 	maxCheck   = github.MaxCheckText
 )
 
+// forgeClient is the forge that reports are published at.
+type forgeClient = github.Client
+
 // openForge speaks with the forge about a repository, "owner/name", as the environment says.
-func openForge(repository string) (*github.Client, error) {
+func openForge(repository string) (*forgeClient, error) {
 	o, err := github.Environment()
 	if err != nil {
 		return nil, err
@@ -28,10 +31,11 @@ func openForge(repository string) (*github.Client, error) {
 	return github.New(o)
 }
 
-// refused tells that the token may not do something, which is no mistake of ours.
+// refused tells that the token may not do something, or that nobody may, which is no mistake of ours.
 func refused(err error) bool {
 	var p *github.PermissionError
-	return errors.As(err, &p)
+	var c *github.ClosedError
+	return errors.As(err, &p) || errors.As(err, &c)
 }
 
 // outdated tells that there is no such thing any more.

@@ -29,6 +29,7 @@ type call struct {
 
 var endpoints = []endpoint{
 	{"GET", "/repos/{repo}", "metadata=read", false, call.repository},
+	{"GET", "/repos/{repo}/commits", "contents=read", false, call.listCommits},
 	{"GET", "/repos/{repo}/commits/{sha}/pulls", "pull_requests=read", false, call.pullsOfCommit},
 	{"GET", "/repos/{repo}/pulls", "pull_requests=read", false, call.listPulls},
 	{"GET", "/repos/{repo}/pulls/{number}", "pull_requests=read", false, call.pull},
@@ -163,6 +164,19 @@ func (c call) commit() {
 	c.json(http.StatusOK, object{"sha": sha, "node_id": "C_1", "url": u, "html_url": u, "author": by, "committer": by, "message": "change", "parents": c.parents(sha),
 		"tree":         object{"sha": c.treeOf(sha), "url": u + "/tree"},
 		"verification": object{"verified": false, "reason": "unsigned", "signature": nil, "payload": nil, "verified_at": nil}})
+}
+
+func (c call) listCommits() {
+	list, err := c.tryGit("rev-list", c.r.URL.Query().Get("sha"), "--")
+	if err != nil {
+		refuse(c.w, http.StatusNotFound, "Not Found")
+		return
+	}
+	out := []any{}
+	for sha := range strings.FieldsSeq(list) {
+		out = append(out, c.commitShape(sha))
+	}
+	c.page(out)
 }
 
 func (c call) compare() {

@@ -66,6 +66,11 @@ func (s *Server) Say(number int, author, body string) {
 	})
 }
 
+// Unsay deletes a comment.
+func (s *Server) Unsay(id int64) {
+	s.locked(func() { s.comments = slices.DeleteFunc(s.comments, func(c *Comment) bool { return c.ID == id }) })
+}
+
 // File opens an issue of a person.
 func (s *Server) File(author, title, body string) {
 	s.locked(func() {

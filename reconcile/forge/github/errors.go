@@ -22,12 +22,32 @@ func (e *PermissionError) Error() string {
 	return fmt.Sprintf("%s: the token lacks a permission: it needs %s", e.What, e.Need)
 }
 
+// A ClosedError says that nobody may write there any more: a conversation is locked, or a repository archived. Trying again doesn't help.
+type ClosedError struct {
+	What string // what was tried
+	Why  string // in GitHub's words
+}
+
+func (e *ClosedError) Error() string {
+	return fmt.Sprintf("%s: nobody may write there: %s", e.What, e.Why)
+}
+
+// closed tells GitHub's refusal to write at all from that of a permission.
+func closed(refused *github.ErrorResponse) bool {
+	said := strings.ToLower(refused.Message)
+	return refused.Response.StatusCode == http.StatusGone ||
+		refused.Response.StatusCode == http.StatusForbidden && (strings.Contains(said, "locked") || strings.Contains(said, "archived"))
+}
+
 // failed wraps an error of the API: on one line, with the permission that is missing where one is. A 404 wraps reconcile.ErrNotFound; it is also what
 // somebody gets who may not know whether the thing is there.
 func failed(what, need string, err error) error {
 	var refused *github.ErrorResponse
 	if !errors.As(err, &refused) || refused.Response == nil {
 		return fmt.Errorf("%s: %w", what, err)
+	}
+	if closed(refused) {
+		return &ClosedError{What: what, Why: clean(refused.Message, 200)}
 	}
 	h := refused.Response.Header
 	switch refused.Response.StatusCode {

@@ -8,21 +8,21 @@ import (
 	"github.com/google/go-github/v60/github"
 )
 
-// driftMarker is how our issue is found again, together with its author.
-const driftMarker = "<!-- assay:drift -->"
+// driftMarker is how our issue about the catalog in a folder is found again, together with its author.
+func driftMarker(folder string) string { return mark("drift", folder) }
 
 const needIssues = "issues=write"
 
-// Issue keeps one issue of ours up to date: it is opened when there is something to say, and again if it was closed; without, it is closed with the body as its
+// Issue keeps one issue of ours up to date, about the catalog in a folder of the repository: it is opened when there is something to say, and again if it was closed; without, it is closed with the body as its
 // last word. One that says the same already is not written, and one that nobody needs is not made. It returns the issue's URL, "" if there is none.
 //
 // Run again after a crash it finds what it wrote. Where two runs at once made two, the older one stays and the others are closed.
-func (c *Client) Issue(ctx context.Context, title, body string, open bool) (string, error) {
-	body = driftMarker + "\n" + body
-	if n := len([]rune(body)); n > MaxComment+len(driftMarker)+1 {
+func (c *Client) Issue(ctx context.Context, folder, title, body string, open bool) (string, error) {
+	body = driftMarker(folder) + "\n" + body
+	if n := len([]rune(body)); n > MaxComment+len(driftMarker(folder))+1 {
 		return "", fmt.Errorf("the issue has %d characters, more than %d; shorten it", n, MaxComment)
 	}
-	mine, err := c.issues(ctx)
+	mine, err := c.issues(ctx, folder)
 	if err != nil {
 		return "", err
 	}
@@ -64,7 +64,7 @@ func (c *Client) Issue(ctx context.Context, title, body string, open bool) (stri
 }
 
 // issues are ours, the oldest first.
-func (c *Client) issues(ctx context.Context) ([]*github.Issue, error) {
+func (c *Client) issues(ctx context.Context, folder string) ([]*github.Issue, error) {
 	self, err := c.login(ctx)
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (c *Client) issues(ctx context.Context) ([]*github.Issue, error) {
 	}
 	var mine []*github.Issue
 	for _, x := range all {
-		if !x.IsPullRequest() && strings.EqualFold(x.GetUser().GetLogin(), self) && strings.HasPrefix(x.GetBody(), driftMarker) {
+		if !x.IsPullRequest() && strings.EqualFold(x.GetUser().GetLogin(), self) && strings.HasPrefix(x.GetBody(), driftMarker(folder)) {
 			mine = append(mine, x)
 		}
 	}

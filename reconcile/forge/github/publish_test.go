@@ -99,11 +99,11 @@ func TestProposal(t *testing.T) {
 func TestIssue(t *testing.T) {
 	s, c := publisher(t)
 	s.PageSize(2)
-	s.File("mallory", "drift", driftMarker+"\nall is well")
+	s.File("mallory", "drift", driftMarker("")+"\nall is well")
 	s.File("github-actions[bot]", "another", "of another program")
 	write := func(body string, open bool) string {
 		t.Helper()
-		u, err := c.Issue(t.Context(), "Drift", body, open)
+		u, err := c.Issue(t.Context(), "", "Drift", body, open)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +125,7 @@ func TestIssue(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	write("again", true)
-	s.File("github-actions[bot]", "Drift", driftMarker+"\nof a run at the same time")
+	s.File("github-actions[bot]", "Drift", driftMarker("")+"\nof a run at the same time")
 	write("again", true)
 	if all := s.Issues(); ours().State != "open" || ours().Edits != 3 || all[3].State != "closed" || all[3].Reason != "not_planned" || all[0].Edits+all[1].Edits > 0 {
 		t.Errorf("%+v", all)

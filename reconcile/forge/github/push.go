@@ -32,29 +32,94 @@ func (c *Client) Push(ctx context.Context, before, after, branch string) ([]Merg
 		return nil, err
 	}
 	var out []Merged
-	seen := map[int]bool{}
 	for i, commit := range line {
 		var when time.Time // the newest may be unknown yet, which is awaited once
 		if i > 0 {
 			when = time.Unix(0, 0)
 		}
-		all, err := c.awaitPulls(ctx, commit, when, branch)
+		numbers, err := c.mergedBy(ctx, commit, when, branch)
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range all {
-			if n := p.GetNumber(); c.mergedInto(p, branch) && !seen[n] {
-				seen[n] = true
-				files, err := c.Files(ctx, n)
-				if err != nil {
-					return nil, err
-				}
-				out = append(out, Merged{Number: n, Files: files})
+		for _, n := range numbers {
+			if slices.ContainsFunc(out, func(m Merged) bool { return m.Number == n }) {
+				continue
 			}
+			files, err := c.Files(ctx, n)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, Merged{Number: n, Files: files})
 		}
 	}
 	slices.SortFunc(out, func(a, b Merged) int { return a.Number - b.Number })
 	return out, nil
+}
+
+// mergedBy lists the pull requests that a commit merged into the branch.
+func (c *Client) mergedBy(ctx context.Context, commit string, when time.Time, branch string) ([]int, error) {
+	all, err := c.awaitPulls(ctx, commit, when, branch)
+	if err != nil {
+		return nil, err
+	}
+	var out []int
+	for _, p := range all {
+		if c.mergedInto(p, branch) {
+			out = append(out, p.GetNumber())
+		}
+	}
+	return out, nil
+}
+
+// maxEarlier bounds the commits before a push that are looked at.
+const maxEarlier = 30
+
+// Earlier gives the pull requests that commits of the branch merged, from one backwards, the newest first, until visit has seen enough. It doesn't look far.
+func (c *Client) Earlier(ctx context.Context, commit, branch string, visit func(number int) (more bool, err error)) error {
+	if !validCommit.MatchString(commit) || strings.Trim(commit, "0") == "" {
+		return nil
+	}
+	all, _, err := c.api.Repositories.ListCommits(ctx, c.owner, c.name, &github.CommitsListOptions{SHA: commit, ListOptions: github.ListOptions{PerPage: 100}})
+	if err != nil {
+		return failed(fmt.Sprintf("list the commits up to %.12s", commit), needContents, err)
+	}
+	parents := map[string]string{}
+	for _, x := range all {
+		if parents[x.GetSHA()] = ""; len(x.Parents) > 0 {
+			parents[x.GetSHA()] = x.Parents[0].GetSHA()
+		}
+	}
+	seen := map[int]bool{}
+	for at, steps := commit, 0; steps < maxEarlier; steps++ {
+		parent, ok := parents[at]
+		if !ok {
+			break
+		}
+		numbers, err := c.mergedBy(ctx, at, time.Unix(0, 0), branch)
+		if err != nil {
+			return err
+		}
+		for _, n := range numbers {
+			if seen[n] {
+				continue
+			}
+			seen[n] = true
+			if more, err := visit(n); err != nil || !more {
+				return err
+			}
+		}
+		at = parent
+	}
+	return nil
+}
+
+// Head is the newest commit of a pull request.
+func (c *Client) Head(ctx context.Context, number int) (string, error) {
+	p, _, err := c.api.PullRequests.Get(ctx, c.owner, c.name, number)
+	if err != nil {
+		return "", failed(fmt.Sprintf("read the pull request #%d", number), needPulls, err)
+	}
+	return p.GetHead().GetSHA(), nil
 }
 
 // line is the branch's own commits of a push, the newest first: where one is a merge, what it merged is left out.
