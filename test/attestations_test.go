@@ -83,7 +83,7 @@ func TestCosignVerifiesEachAttestation(t *testing.T) {
 			s := newAttested(t, c.formats)
 			s.signAsMaker(reconcile.Legacy)
 			s.run(0, "reconcile")
-			p := published{s.world, s.digests}
+			p := published(s)
 			for version, cosign := range commands {
 				ask := func(verb string, args ...string) (string, error) {
 					return p.command(cosign, slices.Concat([]string{verb}, c.way, args)...)

@@ -45,7 +45,7 @@ func newInit(io stdio) *cobra.Command {
 template for pull requests, and a README with what is left to do: permissions, secrets and the branch's rules. A file that is there already stays as it is.`,
 		Example: `  assay init catalog --organization acme --repository acme/catalog --owner @acme/platform --registry registry.example.com/approved \
     --action acme/assay/action@4f2a…`,
-		Args:    cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return runInit(io, o, append(args, ".")[0])
 		},
