@@ -102,7 +102,7 @@ func (s *state) travel(a admission, p place, content []string, b *builder) []str
 		answer, _ := s.o.ok(q)
 		if others := s.others(Image{q.Repo, q.Digest}, answer.Beside); len(others) > 0 {
 			out = append(out, b.add(Action{Kind: Place, Title: a.want.Title(), Digest: q.Digest, From: q.Repo, To: p.Repo, Beside: others,
-				Reason: "others signed it, and that travels with it", Needs: slices.Clone(content), Origin: a.want.Origin}))
+				Reason: fmt.Sprintf("with it: %d of others", len(others)), Needs: slices.Clone(content), Origin: a.want.Origin}))
 		}
 	}
 	return out
