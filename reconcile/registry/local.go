@@ -21,11 +21,12 @@ type localError struct {
 }
 
 func (e *localError) Error() string {
-	where := fmt.Sprintf("%s is %s", e.host, e.kind)
-	if e.address.IsValid() && !strings.Contains(e.host, e.address.String()) {
-		where = fmt.Sprintf("%s is at %s, %s", e.host, e.address, e.kind)
+	host := printable(e.host, 100) // that of a redirect is anybody's text
+	where := fmt.Sprintf("%s is %s", host, e.kind)
+	if at := e.address.WithZone(""); at.IsValid() && !strings.Contains(host, at.String()) {
+		where = fmt.Sprintf("%s is at %s, %s", host, at, e.kind)
 	}
-	return fmt.Sprintf("%s, and is not called: what is merged doesn't name it; if it is a registry of yours, allow it in a rule of the merged policy, as in sources { allow = [\"%s/**\"] }", where, e.host)
+	return fmt.Sprintf("%s, and is not called: what is merged doesn't name it; if it is a registry of yours, allow it in a rule of the merged policy, as in sources { allow = [\"%s/**\"] }", where, host)
 }
 
 // Where clouds answer with credentials, besides the link-local addresses (their documentation of instance metadata, 2026-11).

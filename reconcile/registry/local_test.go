@@ -89,6 +89,14 @@ func TestATokenServerWhereCloudsKeepCredentialsIsNotAsked(t *testing.T) {
 	}
 }
 
+func TestARefusalIsOneLine(t *testing.T) {
+	for _, e := range []error{&localError{"[fe80::1%\n::error::x]:80", netip.MustParseAddr("fe80::1%a\nb"), "a link-local address"}, &localError{"proxy.example.com:3128", netip.Addr{}, "the proxy that the environment names"}} {
+		if strings.ContainsAny(e.Error(), "\n\r") || strings.Contains(e.Error(), "invalid") {
+			t.Errorf("%q", e)
+		}
+	}
+}
+
 // nameserver answers that every name has one IPv4 address. It speaks DNS over a stream (RFC 1035, 4.1 and 4.2.2).
 func nameserver(address netip.Addr) func(context.Context, string, string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) {
