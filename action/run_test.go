@@ -54,13 +54,13 @@ func TestTheEventDecidesWhatIsRun(t *testing.T) {
 		flags string
 		mode  string
 	}{
-		"a pull request":        {"pull_request", nil, "plan --commit c0ffee --base c0ffee^" + common, "plan"},
-		"a fork's":              {"pull_request", []string{"ALLOW_GAPS=true"}, "plan --commit c0ffee --base c0ffee^" + common + " --allow-gaps", "plan"},
-		"a queue":               {"merge_group", []string{"BASE=decaf"}, "plan --commit c0ffee --base decaf" + common, "plan"},
+		"a pull request":        {"pull_request", nil, "plan --commit c0ffee --base c0ffee^ --since c0ffee^" + common, "plan"},
+		"a fork's":              {"pull_request", []string{"ALLOW_GAPS=true"}, "plan --commit c0ffee --base c0ffee^ --since c0ffee^" + common + " --allow-gaps", "plan"},
+		"a queue":               {"merge_group", []string{"BASE=decaf"}, "plan --commit c0ffee --base decaf --since decaf" + common, "plan"},
 		"a push":                {"push", nil, "reconcile" + common, "reconcile"},
 		"by hand":               {"workflow_dispatch", []string{"REF=main", "CATALOG_PATH=a b", "STAGE=1GiB", "INSECURE=x:1,y:2"}, "reconcile" + common + " --path a b --stage 1GiB --insecure-registry x:1,y:2 --ref main", "reconcile"},
 		"a schedule":            {"schedule", nil, "reconcile" + common, "drift"},
-		"a mode that is named":  {"push", []string{"MODE=plan"}, "plan --commit c0ffee --base c0ffee^" + common, "plan"},
+		"a mode that is named":  {"push", []string{"MODE=plan"}, "plan --commit c0ffee --base c0ffee^ --since c0ffee^" + common, "plan"},
 		"another workflow":      {"workflow_run", []string{"REPORT=there/plan.json"}, "", "comment"},
 		"nothing to comment on": {"workflow_run", nil, "", ""},
 		"a target's":            {"pull_request_target", nil, "", ""},
@@ -72,7 +72,7 @@ func TestTheEventDecidesWhatIsRun(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	if r := runs(t, "pull_request", "", "{}", "0", "ECOSYSTEMS=Debian,npm Go"); r.flags != "db update --cache /c --epss --kev --support --ecosystem Debian --ecosystem npm --ecosystem Go\nplan --commit c0ffee --base c0ffee^"+common {
+	if r := runs(t, "pull_request", "", "{}", "0", "ECOSYSTEMS=Debian,npm Go"); r.flags != "db update --cache /c --epss --kev --support --ecosystem Debian --ecosystem npm --ecosystem Go\nplan --commit c0ffee --base c0ffee^ --since c0ffee^"+common {
 		t.Errorf("after the advisories: %+v", r)
 	}
 	if r := runs(t, "push", "", "{}", "0", "ECOSYSTEMS=npm", "MIRROR=https://mirror.example.com/osv"); r.flags != "db update --cache /c https://mirror.example.com/osv --ecosystem npm\nreconcile"+common {
