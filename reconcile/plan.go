@@ -74,9 +74,11 @@ type If struct {
 
 // A Plan is everything that one run will do, and why it won't do the rest. It is sorted, and the same input gives the same bytes.
 type Plan struct {
-	Schema     string         `json:"schema"`
-	Catalog    string         `json:"catalog,omitempty"` // its repository: a URL without credentials
-	Commit     string         `json:"commit"`
+	Schema  string `json:"schema"`
+	Catalog string `json:"catalog,omitempty"` // its repository: a URL without credentials
+	Commit  string `json:"commit"`
+	// Files are those of the catalog that a pull request changes, of one that changes nothing but images: what stands in others isn't its business. Nil if all is.
+	Files      []string       `json:"files,omitzero"`
 	Made       time.Time      `json:"made,omitzero"` // the time that it was planned for, by which ages are told
 	Registries []PlanRegistry `json:"registries,omitempty"`
 	// Owners are those of the images that the plan speaks of, by the images' labels.

@@ -40,4 +40,5 @@ func (r Result) Unable(a Action) bool {
 type Report struct {
 	Plan   Plan    `json:"plan"`
 	Result *Result `json:"result,omitempty"` // nil for a preview
+	Error  string  `json:"error,omitempty"`  // why the run ended before it had a plan, or could apply it; all else is empty then
 }

@@ -145,7 +145,7 @@ func readReport(in io.Reader, name string) (reconcile.Report, error) {
 	if r.Result != nil && len(r.Result.Outcomes) != len(r.Plan.Actions) {
 		return r.Report, errors.New("the report is damaged: it has not one outcome for each action")
 	}
-	return r.Report, nil
+	return report.Proposed(r.Report), nil
 }
 
 // runLink is the page of the workflow's run.
@@ -160,7 +160,7 @@ func runLink() string {
 // inWorkflow writes what GitHub Actions shows beside a comment, where it runs us.
 func inWorkflow(out io.Writer, r reconcile.Report, o commentOptions, link string) error {
 	if name := os.Getenv("GITHUB_STEP_SUMMARY"); name != "" {
-		text, err := markdown(r, report.MarkdownOptions{Limit: maxSummary})
+		text, err := markdown(r, report.MarkdownOptions{Limit: maxSummary, Folder: o.path})
 		if err != nil {
 			return err
 		}

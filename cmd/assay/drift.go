@@ -57,7 +57,7 @@ func runDrift(ctx context.Context, std stdio, o driftOptions) error {
 		return fmt.Errorf("render the report: %w", err)
 	}
 	url := ""
-	if drifted || len(rep.Plan.Gaps) == 0 {
+	if drifted || len(rep.Plan.Gaps) == 0 && rep.Error == "" {
 		forge, err := openForge(o.repository)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -37,21 +38,42 @@ func newPlan(io stdio) *cobra.Command {
 }
 
 func runPlan(ctx context.Context, io stdio, o planOptions) error {
+	rep, err := preview(ctx, io, o)
+	if err != nil {
+		return unmade(ctx, io.out, o.runOptions, reconcile.Report{}, err)
+	}
+	shown := rep
+	if o.output != "json" {
+		shown = report.Proposed(rep)
+	}
+	if err := render(io.out, o.runOptions, shown); err != nil {
+		return err
+	}
+	return verdict(report.Proposed(rep), o.detailed, o.gaps)
+}
+
+func preview(ctx context.Context, io stdio, o planOptions) (reconcile.Report, error) {
 	run, err := openRun(ctx, io, o.runOptions, o.base)
 	if err != nil {
-		return err
+		return reconcile.Report{}, err
 	}
 	defer run.close()
 	sensors, observed, err := run.sensors(ctx)
 	if err != nil {
-		return err
+		return reconcile.Report{}, err
 	}
 	rep := reconcile.Preview(ctx, run.desired, observed, sensors, time.Now())
-	run.progress.end()
-	if err := render(io.out, o.runOptions, rep); err != nil {
+	rep.Plan.Files = run.proposed
+	return rep, nil
+}
+
+// unmade writes, for those who read JSON, the report of a run that ended before its time: so its pull request learns why.
+func unmade(ctx context.Context, w io.Writer, o runOptions, r reconcile.Report, err error) error {
+	if o.output != "json" || ctx.Err() != nil {
 		return err
 	}
-	return verdict(rep, o.detailed, o.gaps)
+	r.Error = report.Plain(err.Error())
+	return errors.Join(err, render(w, o, r))
 }
 
 // verdict turns a report into the exit code that the manual promises. With gaps, what could not be read makes no difference.

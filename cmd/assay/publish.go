@@ -102,7 +102,7 @@ func (p *publication) merged(ctx context.Context, push pushed) error {
 		fmt.Fprintf(p.err, "assay: no pull request brought the commits up to %.12s; there is nothing to comment on\n", push.After)
 	}
 	for _, m := range all {
-		if err := p.on(ctx, m.Number, report.Only(p.report, p.inCatalog(m.Files)), ""); err != nil {
+		if err := p.on(ctx, m.Number, p.own(m.Files), ""); err != nil {
 			return fmt.Errorf("pull request #%d: %w", m.Number, err)
 		}
 	}
@@ -122,7 +122,7 @@ func (p *publication) overtaken(ctx context.Context, c *forgeClient, push pushed
 			if err != nil {
 				return "", err
 			}
-			own = report.Only(p.report, p.inCatalog(files))
+			own = p.own(files)
 			return p.body(own, before, "")
 		})
 		if err == nil && more && p.o.labels {
@@ -130,6 +130,14 @@ func (p *publication) overtaken(ctx context.Context, c *forgeClient, push pushed
 		}
 		return more, err
 	})
+}
+
+// own is what the report says about the files that a pull request changes; all of it where those aren't known.
+func (p *publication) own(files []string) reconcile.Report {
+	if files == nil {
+		return p.report
+	}
+	return report.Only(p.report, p.inCatalog(files))
 }
 
 // inCatalog turns paths in the repository into those in the catalog's folder.
@@ -179,10 +187,12 @@ func (p *publication) body(r reconcile.Report, before, warning string) (string, 
 	case r.Result != nil && nothing(r) && (before == "" || strings.HasPrefix(before, reconciledWhole)):
 		return "", nil // nobody asked for anything, or all of it is told
 	}
-	o := report.MarkdownOptions{Link: p.o.link}
+	o := report.MarkdownOptions{Link: p.o.link, Folder: p.o.path}
 	head := ""
 	if r.Result == nil {
-		head = hidden(report.Trace(r))
+		if r.Error == "" {
+			head = hidden(report.Trace(r))
+		}
 	} else {
 		o.Ended = r.Result.Ended
 		head = state(r) + "\n"
@@ -214,7 +224,7 @@ func state(r reconcile.Report) string {
 
 // nothing tells that a report has nothing to say about what it concerns.
 func nothing(r reconcile.Report) bool {
-	return r.Plan.Empty() && len(r.Plan.Blocked)+len(r.Plan.Violations)+len(r.Plan.Notes)+len(r.Plan.Profiles) == 0
+	return r.Error == "" && r.Plan.Empty() && len(r.Plan.Blocked)+len(r.Plan.Violations)+len(r.Plan.Notes)+len(r.Plan.Profiles) == 0
 }
 
 // labelPrefix is that of our labels.
@@ -256,7 +266,7 @@ func (p *publication) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text, err := markdown(p.report, report.MarkdownOptions{Link: p.o.link, Limit: maxCheck})
+	text, err := markdown(p.report, report.MarkdownOptions{Link: p.o.link, Folder: p.o.path, Limit: maxCheck})
 	if err != nil {
 		return err
 	}

@@ -26,25 +26,35 @@ deletes what is revoked, and corrects what was changed by hand. It may be interr
 }
 
 func runReconcile(ctx context.Context, io stdio, o runOptions) error {
-	run, err := openRun(ctx, io, o, "")
+	rep, err := apply(ctx, io, o)
 	if err != nil {
-		return err
+		return unmade(ctx, io.out, o, reconcile.Report{Result: &reconcile.Result{Ended: ended()}}, err)
 	}
-	defer run.close()
-	sensors, observed, err := run.sensors(ctx)
-	if err != nil {
-		return err
-	}
-	effects, err := run.effects(ctx)
-	if err != nil {
-		return err
-	}
-	rep := reconcile.Reconcile(ctx, run.desired, observed, sensors, effects, time.Now())
-	run.progress.end()
-	rep.Result.Ended = time.Now().UTC().Truncate(time.Second)
-	run.remember(rep)
 	if err := render(io.out, o, rep); err != nil {
 		return err
 	}
 	return verdict(rep, false, false)
 }
+
+func apply(ctx context.Context, io stdio, o runOptions) (reconcile.Report, error) {
+	run, err := openRun(ctx, io, o, "")
+	if err != nil {
+		return reconcile.Report{}, err
+	}
+	defer run.close()
+	sensors, observed, err := run.sensors(ctx)
+	if err != nil {
+		return reconcile.Report{}, err
+	}
+	effects, err := run.effects(ctx)
+	if err != nil {
+		return reconcile.Report{}, err
+	}
+	rep := reconcile.Reconcile(ctx, run.desired, observed, sensors, effects, time.Now())
+	rep.Result.Ended = ended()
+	run.remember(rep)
+	return rep, nil
+}
+
+// ended is the time at which a run ends.
+func ended() time.Time { return time.Now().UTC().Truncate(time.Second) }

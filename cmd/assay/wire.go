@@ -48,6 +48,7 @@ type assembly struct {
 	base     string          // the ref or commit whose policy judges; empty where the catalog is judged by its own
 	reviewed func() []string // the hosts that what is merged names; nil without a catalog
 	desired  reconcile.Desired
+	proposed []string          // the catalog's files that a pull request changes; nil if it changes more than images
 	rules    []reconcile.Bound // that judge the image of a scan
 	reader   *registry.Reader
 	stage    *stage.Stage // nil if nothing is staged
@@ -96,7 +97,13 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 	}
 	desired.Catalog = catalogName(o.location)
 	desired.Broken, desired.Warnings = mistakes(desired.Broken, diags.Findings())
-	return &assembly{options: o, cache: cache, source: src, base: base, reviewed: func() []string { return namedHosts(merged) }, desired: desired, progress: newProgress(io.err), io: io}, nil
+	var proposed []string
+	if base != "" && len(desired.Changes)+len(desired.Broken) == 0 {
+		if proposed, err = changedFiles(merged, src.FS()); err != nil {
+			return nil, fmt.Errorf("compare the catalog with %s: %w", base, err)
+		}
+	}
+	return &assembly{options: o, cache: cache, source: src, base: base, reviewed: func() []string { return namedHosts(merged) }, desired: desired, proposed: proposed, progress: newProgress(io.err), io: io}, nil
 }
 
 // catalogName is how records name the catalog: its URL, without what may be secret in it. A folder on this machine has no name elsewhere.

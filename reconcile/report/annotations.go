@@ -30,6 +30,9 @@ func Annotations(r reconcile.Report, folder string) string {
 			fmt.Fprintf(&b, "title=%s::%s\n", commandProperty(strings.TrimSpace(f.Rule+" "+f.Image)), message)
 		}
 	}
+	if r.Error != "" {
+		b.WriteString("::error title=assay::" + commandData(r.Error) + "\n")
+	}
 	write("error", slices.Concat(Blocked(r), told(r.Plan.Violations)))
 	write("warning", told(r.Plan.Notes))
 	return b.String()

@@ -10,7 +10,7 @@ import (
 // differences say where what was done differs from the plan that was approved.
 func (p *page) differences() *section {
 	s := &section{rank: rankOutcome, head: "**Differs from the approved plan:**\n\n", tail: "\n", noun: [2]string{"difference", "differences"}}
-	if !p.applied() || p.o.Approved == nil {
+	if !p.applied() || p.o.Approved == nil || p.r.Error != "" {
 		return s
 	}
 	all := differences(*p.o.Approved, p.rows)

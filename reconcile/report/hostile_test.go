@@ -55,7 +55,7 @@ func hostile(t testing.TB, s string) reconcile.Report {
 	for _, change := range []string{"loosened", "tightened", ""} {
 		r.Plan.Notes = append(r.Plan.Notes, reconcile.Finding{Rule: policyChange, ID: change, Summary: "x", Origin: reconcile.Origin{File: "x", Line: 1}})
 	}
-	rules := map[*string]bool{}
+	rules := map[*string]bool{&r.Error: true}
 	for i := range r.Plan.Notes {
 		rules[&r.Plan.Notes[i].Rule] = r.Plan.Notes[i].Rule == policyChange
 		rules[&r.Plan.Notes[i].ID] = r.Plan.Notes[i].Rule == policyChange
@@ -120,6 +120,13 @@ func liar(t testing.TB, s string) reconcile.Report {
 	return r
 }
 
+// unmade is a report of a run that ended before its time.
+func unmade(t testing.TB, s string) reconcile.Report {
+	r := hostile(t, s)
+	r.Error = s
+	return r
+}
+
 // meaningful are the texts that a report may be another one for.
 var meaningful = map[string]bool{"": true, "age": true, "config": true, "end_of_life": true, "packages": true, "size": true, "vulnerabilities": true, policyChange: true, "licenses": true, "signature": true, "provenance": true, "approval": true, "passed": true, "warned": true, "waived": true,
 	"failed": true, "loosened": true, "tightened": true, "the catalog": true, "critical": true, "high": true, "medium": true, "low": true, "negligible": true, "unknown": true,
@@ -128,7 +135,7 @@ var meaningful = map[string]bool{"": true, "age": true, "config": true, "end_of_
 // checkMarkdown asserts that a report has the same structure whatever foreign texts say.
 func checkMarkdown(t testing.TB, s string) {
 	t.Helper()
-	for name, of := range map[string]func(testing.TB, string) reconcile.Report{"hostile": hostile, "liar": liar} {
+	for name, of := range map[string]func(testing.TB, string) reconcile.Report{"hostile": hostile, "liar": liar, "unmade": unmade} {
 		got := rendered(t, of(t, s))
 		structure := checkStructure(t, got)
 		if !meaningful[s] {
@@ -219,7 +226,7 @@ func checkPlain(t testing.TB, s string) {
 
 func checkAnnotations(t testing.TB, s string) {
 	t.Helper()
-	for line := range strings.Lines(Annotations(hostile(t, s), s)) {
+	for line := range strings.Lines(Annotations(unmade(t, s), s)) {
 		if !strings.HasPrefix(line, "::error ") && !strings.HasPrefix(line, "::warning ") || !strings.HasSuffix(line, "\n") {
 			t.Fatalf("%.300q makes a line of its own: %q", s, line)
 		}

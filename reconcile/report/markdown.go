@@ -15,6 +15,7 @@ import (
 // MarkdownOptions are those of Markdown.
 type MarkdownOptions struct {
 	Limit    int       // characters at most; 0: as long as it gets
+	Folder   string    // of the catalog within its repository, where that isn't its root
 	Link     string    // the address of the whole report, for one that is shortened; empty for none
 	Approved *Approved // what the plan said that was approved; nil for a plan, or if that isn't known
 	Ended    time.Time // when a reconcile ended; zero: not said
@@ -25,7 +26,7 @@ type MarkdownOptions struct {
 func Markdown(w io.Writer, r reconcile.Report, o MarkdownOptions) error {
 	p := &page{r: r, o: o, rows: rows(r), names: r.Plan.Registries}
 	d := &document{title: p.title(), sections: []*section{
-		p.reconciled(), p.policy(), p.differences(), p.table(), p.failures(), p.advice(), p.waivers(), p.notes(), p.unread(), p.pulls(), p.evidence(), p.actions(), p.foot(),
+		p.failed(), p.reconciled(), p.policy(), p.differences(), p.table(), p.failures(), p.advice(), p.waivers(), p.notes(), p.unread(), p.pulls(), p.evidence(), p.actions(), p.foot(),
 	}}
 	_, err := io.WriteString(w, d.render(o.Limit, o.Link))
 	return err
@@ -51,6 +52,12 @@ func (p *page) title() string {
 	if p.applied() {
 		what = "reconcile"
 	}
+	if p.o.Folder != "" {
+		what += " of " + code(p.o.Folder)
+	}
+	if p.r.Error != "" {
+		return "### Assay " + what + ": failed\n\n"
+	}
 	counts := map[string]int{}
 	for _, x := range p.rows {
 		counts[p.state(x)]++
@@ -72,6 +79,15 @@ func (p *page) title() string {
 		changes = " · changes policy"
 	}
 	return "### Assay " + what + ": " + strings.Join(parts, ", ") + changes + "\n\n"
+}
+
+// failed says why there is no more than this.
+func (p *page) failed() *section {
+	s := &section{rank: rankPolicy, tail: "\n", noun: [2]string{"failure", "failures"}}
+	if p.r.Error != "" {
+		s.add("**The run ended before it had anything to tell:** " + code(p.r.Error) + "\n")
+	}
+	return s
 }
 
 // The states of an image once a plan was applied; before, they are the verdicts.
@@ -101,7 +117,7 @@ func (p *page) state(x *row) string {
 // reconciled says how many registries are as they shall be, and when.
 func (p *page) reconciled() *section {
 	s := &section{rank: rankOutcome, tail: "\n", noun: [2]string{"outcome", "outcomes"}}
-	if !p.applied() {
+	if !p.applied() || p.r.Error != "" {
 		return s
 	}
 	whole := map[string]bool{}

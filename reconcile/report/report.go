@@ -35,7 +35,7 @@ type Summary struct {
 	Violations int `json:"violations"` // approved images that newly violate their policy
 	Gaps       int `json:"gaps"`       // things that could not be read
 	Done       int `json:"done"`       // actions; zero in a preview, like the three below
-	Failed     int `json:"failed"`
+	Failed     int `json:"failed"`     // or the run itself
 	Stale      int `json:"stale"`
 	Skipped    int `json:"skipped"`
 }
@@ -59,6 +59,9 @@ func Summarize(r reconcile.Report) Summary {
 	s.Blocked = images(Blocked(r))
 	s.Violations = images(r.Plan.Violations)
 	s.Gaps = len(r.Plan.Gaps)
+	if r.Error != "" {
+		s.Failed = 1
+	}
 	if r.Result == nil {
 		return s
 	}
@@ -115,6 +118,7 @@ func (s Summary) Line(applied bool) string {
 		part(s.Add, "%d to add")
 		part(s.Change, "%d to change")
 		part(s.Remove, "%d to remove")
+		part(s.Failed, "%d failed")
 	} else {
 		part(s.Done, "%d done")
 		part(s.Failed, "%d failed")

@@ -15,7 +15,7 @@ import (
 // A Merged is a pull request that a push brought into the branch.
 type Merged struct {
 	Number int
-	Files  []string // what it changes, paths in the repository, with the old ones of what it moves; sorted
+	Files  []string // what it changes, paths in the repository, with the old ones of what it moves; sorted; nil if GitHub doesn't tell them all
 }
 
 // maxPushed bounds the commits of a push that are looked at. GitHub compares no more either.
@@ -150,7 +150,10 @@ func (c *Client) line(ctx context.Context, before, after string) ([]string, erro
 	return out, nil
 }
 
-// Files lists what a pull request changes: paths in the repository, with the old ones of what it moves; sorted.
+// maxFiles is how many files of a pull request GitHub lists ("List pull requests files" in its documentation).
+const maxFiles = 3000
+
+// Files lists what a pull request changes: paths in the repository, with the old ones of what it moves; sorted. It is nil where there are more than GitHub tells.
 func (c *Client) Files(ctx context.Context, number int) ([]string, error) {
 	all, err := pages(func(o *github.ListOptions) ([]*github.CommitFile, *github.Response, error) {
 		return c.api.PullRequests.ListFiles(ctx, c.owner, c.name, number, o)
@@ -158,7 +161,10 @@ func (c *Client) Files(ctx context.Context, number int) ([]string, error) {
 	if err != nil {
 		return nil, failed(fmt.Sprintf("list the files of the pull request #%d", number), needPulls, err)
 	}
-	var out []string
+	if len(all) >= maxFiles {
+		return nil, nil
+	}
+	out := []string{}
 	for _, f := range all {
 		out = append(out, f.GetFilename())
 		if old := f.GetPreviousFilename(); old != "" {
