@@ -64,19 +64,28 @@ func publishFlags(c *cobra.Command, repository, folder, link *string) {
 	f.StringVar(link, "link", runLink(), "the `URL` of the whole report, for one that is too long; default: the workflow's run")
 }
 
-// maxReport bounds the report that is read: on a fork's pull request, others may have made it.
-const maxReport = 64 << 20
+// Bounds of the report that is read. One that a pull request's own run left behind, others may have made: its bounds are such that it costs seconds at most.
+const (
+	maxReport  = 64 << 20 // bytes
+	maxOutside = 16 << 20
+	maxEntries = 50_000 // actions, findings and whatever else a list of an outside plan holds
+)
 
 func runComment(ctx context.Context, std stdio, o commentOptions) error {
 	about, err := o.about()
 	if err != nil {
 		return err
 	}
-	rep, err := readReport(std.in, o.report)
+	o.path = report.InFolder(o.path, "")
+	read := readReport
+	if about.Run != (finished{}) {
+		read = readOutside
+	}
+	rep, err := read(std.in, o.report)
 	if err != nil {
 		return err
 	}
-	p := publication{report: rep, about: about, o: o, err: std.err}
+	p := publication{report: rep, about: about, o: o, std: std}
 	if err := p.publish(ctx); err != nil {
 		return err
 	}
@@ -117,6 +126,30 @@ func markdown(r reconcile.Report, o report.MarkdownOptions) (string, error) {
 
 // readReport reads a report as data: what it says is hostile.
 func readReport(in io.Reader, name string) (reconcile.Report, error) {
+	return decodeReport(in, name, maxReport)
+}
+
+// readOutside reads the report that a run of a pull request left behind. It can be a plan alone: who can't reconcile can't tell of it.
+func readOutside(in io.Reader, name string) (reconcile.Report, error) {
+	r, err := decodeReport(in, name, maxOutside)
+	if err != nil {
+		return r, err
+	}
+	p := r.Plan
+	n := len(p.Actions) + len(p.Blocked) + len(p.Violations) + len(p.Notes) + len(p.Gaps) + len(p.Profiles) + len(p.Registries) + len(p.Owners) + len(p.Files)
+	for _, x := range p.Profiles {
+		n += len(x.Vulnerabilities) + len(x.Rules) + len(x.Scanners) + len(x.Licenses) + len(x.Disputed)
+	}
+	switch {
+	case r.Result != nil:
+		return r, errors.New("the report of a pull request's run is none of a plan; nothing is published of it")
+	case n > maxEntries:
+		return r, fmt.Errorf("the report of a pull request's run has %d entries, more than %d; nothing is published of it", n, maxEntries)
+	}
+	return r, nil
+}
+
+func decodeReport(in io.Reader, name string, most int64) (reconcile.Report, error) {
 	var r struct {
 		Schema string `json:"schema"`
 		reconcile.Report
@@ -129,12 +162,12 @@ func readReport(in io.Reader, name string) (reconcile.Report, error) {
 		defer f.Close()
 		in = f
 	}
-	data, err := io.ReadAll(io.LimitReader(in, maxReport+1))
+	data, err := io.ReadAll(io.LimitReader(in, most+1))
 	if err != nil {
 		return r.Report, fmt.Errorf("read the report: %w", err)
 	}
-	if len(data) > maxReport {
-		return r.Report, fmt.Errorf("the report is longer than %d bytes", maxReport)
+	if int64(len(data)) > most {
+		return r.Report, fmt.Errorf("the report is longer than %d bytes", most)
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r.Report, fmt.Errorf("the report is not what plan or reconcile write with -o json: %w", err)

@@ -76,7 +76,7 @@ func TestAForkGetsASummary(t *testing.T) {
 	s.Token("token", forgetest.Permissions{"issues": "read"})
 	plan, summary, _ := workflow(t, s, 1)
 	code, stdout, stderr := assay(t, "comment", "--report", plan, "--pull-request", "1")
-	if code != 0 || !strings.Contains(stderr, "not published") || !strings.Contains(stderr, "issues=write") || !strings.HasPrefix(stdout, "::error ") {
+	if code != 0 || !strings.Contains(stderr, "not published") || !strings.Contains(stderr, "issues=write") || !strings.HasPrefix(stdout, "::notice title=assay::not published: ") || !strings.Contains(stdout, "\n::error ") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if got, err := os.ReadFile(summary); err != nil || len(got) == 0 {
@@ -134,4 +134,33 @@ func FuzzComment(f *testing.F) {
 			t.Errorf("outputs of %d lines", n)
 		}
 	})
+}
+
+// What a pull request's own run left behind can be a plan alone, and no more of one than can be read in seconds.
+func TestAReportFromOutside(t *testing.T) {
+	s := forgetest.New(t, "acme/catalog")
+	s.Token("token", forgetest.Permissions{"issues": "write", "pull_requests": "read"})
+	plan, _, _ := workflow(t, s, 1)
+	p := s.ProposeFrom("bob", "bob", map[string]string{"c": "d"})
+	event := filepath.Join(t.TempDir(), "event.json")
+	text := fmt.Sprintf(`{"workflow_run": {"event": "pull_request", "head_branch": %q, "head_sha": %q, "head_repository": {"owner": {"login": "bob"}}}}`, p.Branch, p.Head)
+	if err := os.WriteFile(event, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GITHUB_EVENT_NAME", "workflow_run")
+	t.Setenv("GITHUB_EVENT_PATH", event)
+	entries := strings.TrimSuffix(strings.Repeat(`{"rule": "x"},`, maxEntries+1), ",")
+	for name, report := range map[string]string{"reconciled": `{"schema": "assay.report/v1", "plan": {}, "result": {"outcomes": []}}`, "many": `{"schema": "assay.report/v1", "plan": {"notes": [` + entries + `]}}`,
+		"long": `{"schema": "assay.report/v1", "plan": {"commit": "` + strings.Repeat("a", maxOutside) + `"}}`} {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, []byte(report), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, stderr := assay(t, "comment", "--report", file); code != exitError || strings.Count(stderr, "\n") != 1 || len(s.Comments(p.Number)) > 0 {
+			t.Errorf("%s: exit code %d, %s\n%+v", name, code, stderr, s.Comments(p.Number))
+		}
+	}
+	if code, _, stderr := assay(t, "comment", "--report", plan); code != 0 || len(s.Comments(p.Number)) != 1 || !strings.Contains(s.Comments(p.Number)[0].Body, "made by a run of the pull request itself") {
+		t.Errorf("exit code %d, %s\n%+v", code, stderr, s.Comments(p.Number))
+	}
 }

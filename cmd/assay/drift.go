@@ -47,6 +47,7 @@ nothing. After a reconcile, what it has corrected is over. In a workflow of GitH
 }
 
 func runDrift(ctx context.Context, std stdio, o driftOptions) error {
+	o.path = report.InFolder(o.path, "")
 	rep, err := readReport(std.in, o.report)
 	if err != nil {
 		return err
@@ -66,7 +67,7 @@ func runDrift(ctx context.Context, std stdio, o driftOptions) error {
 			if !refused(err) {
 				return err
 			}
-			fmt.Fprintln(std.err, "assay: not published: "+report.Plain(err.Error()))
+			notPublished(std, err)
 		}
 	}
 	return inWorkflow(std.out, rep, commentOptions{path: o.path, link: o.link}, url)

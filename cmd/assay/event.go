@@ -80,6 +80,9 @@ func parseEvent(name string, data []byte) (event, error) {
 		if !ok { // a tag
 			return event{Commit: in.After, Ref: in.Ref}, nil
 		}
+		if strings.Trim(in.After, "0") == "" { // the branch was deleted
+			return event{}, nil
+		}
 		return event{Commit: in.After, Ref: in.Ref, Push: pushed{Before: in.Before, After: in.After, Branch: branch}}, nil
 	case "merge_group":
 		return event{Commit: in.MergeGroup.HeadSHA, Ref: in.MergeGroup.HeadRef}, nil

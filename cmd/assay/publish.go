@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"path"
+	"os"
 	"slices"
 	"strings"
 
@@ -18,7 +17,7 @@ type publication struct {
 	report reconcile.Report
 	about  event
 	o      commentOptions
-	err    io.Writer
+	std    stdio
 	url    string // of the comment that was written last
 }
 
@@ -36,10 +35,18 @@ func (p *publication) publish(ctx context.Context) error {
 			if !refused(err) && !outdated(err) {
 				return err
 			}
-			fmt.Fprintln(p.err, "assay: not published: "+report.Plain(err.Error()))
+			notPublished(p.std, err)
 		}
 	}
 	return nil
+}
+
+// notPublished tells what could not be published, in a workflow where people see it.
+func notPublished(std stdio, err error) {
+	fmt.Fprintln(std.err, "assay: not published: "+report.Plain(err.Error()))
+	if os.Getenv("GITHUB_ACTIONS") == "true" {
+		fmt.Fprint(std.out, report.Notice("not published: "+err.Error()))
+	}
 }
 
 // comment writes on the pull request of the event, or on those that a push has merged.
@@ -99,7 +106,7 @@ func (p *publication) merged(ctx context.Context, push pushed) error {
 		return err
 	}
 	if len(all) == 0 {
-		fmt.Fprintf(p.err, "assay: no pull request brought the commits up to %.12s; there is nothing to comment on\n", push.After)
+		fmt.Fprintf(p.std.err, "assay: no pull request brought the commits up to %.12s; there is nothing to comment on\n", push.After)
 	}
 	for _, m := range all {
 		if err := p.on(ctx, m.Number, p.own(m.Files), ""); err != nil {
@@ -142,13 +149,12 @@ func (p *publication) own(files []string) reconcile.Report {
 
 // inCatalog turns paths in the repository into those in the catalog's folder.
 func (p *publication) inCatalog(files []string) []string {
-	folder := path.Clean("/" + p.o.path)[1:]
-	if folder == "" {
+	if p.o.path == "" {
 		return files
 	}
 	var out []string
 	for _, f := range files {
-		if name, ok := strings.CutPrefix(f, folder+"/"); ok {
+		if name, ok := strings.CutPrefix(f, p.o.path+"/"); ok {
 			out = append(out, name)
 		}
 	}

@@ -47,6 +47,9 @@ func publishCheck(ctx context.Context, c *github.Client, r reconcile.Report, com
 	if r.Result != nil {
 		k.Name = "assay/reconcile"
 	}
+	if folder != "" { // each catalog of a repository has its own
+		k.Name += " " + report.Plain(folder)
+	}
 	mark := func(level string, fs []reconcile.Finding) {
 		for _, f := range fs {
 			if f.Origin.File != "" {

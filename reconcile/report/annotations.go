@@ -38,6 +38,9 @@ func Annotations(r reconcile.Report, folder string) string {
 	return b.String()
 }
 
+// Notice is the workflow command that tells something on the run's page.
+func Notice(text string) string { return "::notice title=assay::" + commandData(text) + "\n" }
+
 // later tells what waits for something else: an image that can't be judged while its catalog is broken.
 func later(f reconcile.Finding) int {
 	if unjudged(f) {

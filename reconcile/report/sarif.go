@@ -32,8 +32,12 @@ type (
 	}
 	sarifRun struct {
 		Tool       sarifTool      `json:"tool"`
+		Category   *sarifCategory `json:"automationDetails,omitempty"`
 		Results    []sarifResult  `json:"results"`
 		Properties map[string]any `json:"properties,omitempty"`
+	}
+	sarifCategory struct {
+		ID string `json:"id"`
 	}
 	sarifTool struct {
 		Driver sarifDriver `json:"driver"`
@@ -77,6 +81,9 @@ type (
 // same fingerprint in every run.
 func SARIF(w io.Writer, r reconcile.Report, o SARIFOptions) error {
 	run := sarifRun{Tool: sarifTool{sarifDriver{Name: "Assay", Version: Plain(o.Version), Rules: []sarifRule{}}}, Results: []sarifResult{}}
+	if folder := InFolder(o.Folder, ""); folder != "" { // code scanning keeps the newest report of a category
+		run.Category = &sarifCategory{"assay/" + Plain(folder) + "/"}
+	}
 	index := map[string]int{}
 	add := func(level string, fs []reconcile.Finding) {
 		for _, f := range fs {

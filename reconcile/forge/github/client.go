@@ -3,6 +3,7 @@ package github
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -62,7 +63,11 @@ func Environment() (Options, error) {
 	key := os.Getenv("ASSAY_GITHUB_APP_KEY")
 	if a.Key = []byte(key); !strings.HasPrefix(strings.TrimSpace(key), "-----BEGIN") {
 		if a.Key, err = os.ReadFile(key); err != nil {
-			return o, fmt.Errorf("read the app's private key, which ASSAY_GITHUB_APP_KEY names: %w", err)
+			var named *fs.PathError // what is no file's name may be the key, in another form
+			if errors.As(err, &named) {
+				err = named.Err
+			}
+			return o, fmt.Errorf("read the app's private key: ASSAY_GITHUB_APP_KEY is neither PEM nor the path of a file that can be read: %w", err)
 		}
 	}
 	o.App = a

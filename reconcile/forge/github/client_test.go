@@ -195,3 +195,12 @@ func TestMessagesAreOneLine(t *testing.T) {
 		t.Errorf("error %q", err)
 	}
 }
+
+// A key that isn't PEM is taken for a file's name; it may be the key all the same, and isn't shown.
+func TestAnAppsKeyIsNotShown(t *testing.T) {
+	t.Setenv("ASSAY_GITHUB_APP_ID", "7")
+	t.Setenv("ASSAY_GITHUB_APP_KEY", "c2VjcmV0")
+	if _, err := Environment(); err == nil || strings.Contains(err.Error(), "c2VjcmV0") || !strings.Contains(err.Error(), "neither PEM nor") {
+		t.Errorf("error %v", err)
+	}
+}
