@@ -43,12 +43,10 @@ func diskStore(dir string) storage.Storer {
 // get returns the clone of a commit, made by into if it isn't there yet.
 func (c *cache) get(h plumbing.Hash, depth int, into func(storage.Storer) (*git.Repository, error)) (*git.Repository, error) {
 	final := filepath.Join(c.dir, fmt.Sprintf("%s-%s-%d", c.key(), h, depth))
-	if repo, err := git.Open(diskStore(final), nil); err == nil {
-		if _, err := repo.CommitObject(h); err == nil {
-			now := time.Now()
-			_ = os.Chtimes(final, now, now) // it counts as used; if that can't be noted, it is fetched again one day
-			return repo, nil
-		}
+	if repo := whole(final, h); repo != nil {
+		now := time.Now()
+		_ = os.Chtimes(final, now, now) // it counts as used; if that can't be noted, it is fetched again one day
+		return repo, nil
 	}
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the cache folder: %w", err)
@@ -61,15 +59,40 @@ func (c *cache) get(h plumbing.Hash, depth int, into func(storage.Storer) (*git.
 		_ = os.RemoveAll(temp)
 		return nil, err
 	}
-	if err := os.Rename(temp, final); err != nil { // another process was faster, or left a broken one
-		_ = os.RemoveAll(final)
-		if err := os.Rename(temp, final); err != nil {
-			_ = os.RemoveAll(temp)
-			return nil, fmt.Errorf("keep a clone in the cache: %w", err)
-		}
+	if err := settle(temp, final, h); err != nil {
+		return nil, err
 	}
 	c.prune(filepath.Base(final))
 	return git.Open(diskStore(final), nil)
+}
+
+// whole opens the clone of a commit; nil if there is none, or a broken one.
+func whole(dir string, h plumbing.Hash) *git.Repository {
+	repo, err := git.Open(diskStore(dir), nil)
+	if err != nil {
+		return nil
+	}
+	if _, err := repo.CommitObject(h); err != nil {
+		return nil
+	}
+	return repo
+}
+
+// settle moves a new clone to its place. If another process was faster, its clone is taken: somebody may be reading it.
+func settle(temp, final string, h plumbing.Hash) error {
+	err := os.Rename(temp, final)
+	for tries := 0; err != nil && tries < 3; tries++ {
+		if whole(final, h) != nil {
+			return os.RemoveAll(temp)
+		}
+		_ = os.RemoveAll(final)
+		err = os.Rename(temp, final)
+	}
+	if err != nil {
+		_ = os.RemoveAll(temp)
+		return fmt.Errorf("keep a clone in the cache: %w", err)
+	}
+	return nil
 }
 
 // prune removes the clones of this URL that were not used for longest.

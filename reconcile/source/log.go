@@ -37,7 +37,6 @@ func (s *Source) Log(ctx context.Context, since time.Time) iter.Seq2[Revision, e
 			return
 		}
 		var older []*object.Commit // seen beyond since, not given out yet
-		depth := 0
 		give := func(c *object.Commit) bool {
 			f, err := s.files(c.Hash)
 			if err == nil && ctx.Err() != nil {
@@ -50,7 +49,7 @@ func (s *Source) Log(ctx context.Context, since time.Time) iter.Seq2[Revision, e
 			return yield(Revision{Commit: c.Hash.String(), Time: c.Committer.When, FS: f}, nil)
 		}
 		for h := s.commit; ; {
-			c, err := s.ancestor(ctx, h, &depth)
+			c, err := s.ancestor(ctx, h)
 			if err != nil {
 				yield(Revision{}, fmt.Errorf("read the catalog's history: %w", err))
 				return
@@ -76,13 +75,19 @@ func (s *Source) Log(ctx context.Context, since time.Time) iter.Seq2[Revision, e
 }
 
 // ancestor returns a commit of the history, and deepens the clone if it isn't here.
-func (s *Source) ancestor(ctx context.Context, h plumbing.Hash, depth *int) (*object.Commit, error) {
+func (s *Source) ancestor(ctx context.Context, h plumbing.Hash) (*object.Commit, error) {
 	_, c, err := s.lookup(h)
-	for err != nil && errors.Is(err, reconcile.ErrUnavailable) && *depth < len(depths) {
-		if e := s.fetchCommit(ctx, s.commit, depths[*depth]); e != nil {
+	if err == nil {
+		return c, nil
+	}
+	s.fetching.Lock()
+	defer s.fetching.Unlock()
+	_, c, err = s.lookup(h)
+	for err != nil && errors.Is(err, reconcile.ErrUnavailable) && s.deepened < len(depths) {
+		if e := s.fetchCommit(ctx, s.commit, depths[s.deepened]); e != nil {
 			return nil, e
 		}
-		*depth++
+		s.deepened++
 		_, c, err = s.lookup(h)
 	}
 	return c, err

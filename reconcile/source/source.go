@@ -42,6 +42,9 @@ type Source struct {
 	commit plumbing.Hash
 	tip    coalescer
 
+	fetching sync.Mutex // what one fetches, another doesn't
+	deepened int        // how many of the depths were fetched
+
 	mu    sync.Mutex        // go-git's storages are not safe for concurrent use
 	repos []*git.Repository // the local repository, or what was fetched so far
 	local *git.Repository   // nil for a URL
@@ -197,6 +200,8 @@ func (s *Source) resolve(ctx context.Context, revision string) (plumbing.Hash, e
 	}
 	if plumbing.IsHash(revision) {
 		h := plumbing.NewHash(revision)
+		s.fetching.Lock()
+		defer s.fetching.Unlock()
 		if s.has(h) {
 			return h, nil
 		}
