@@ -50,9 +50,9 @@ type scannerBlock struct {
 
 type signerBlock struct {
 	node
-	Key     string          `hcl:"key" doc:"A reference to the private key. A signer has either a key or a keyless block."`
+	Key     string          `hcl:"key" doc:"A reference to the private key: a file's path, file://, env://, k8s://, awskms://, azurekms://, gcpkms:// or hashivault://. A signer has either a key or a keyless block."`
 	Public  publicKey       `hcl:"public_key" doc:"The public half of the key, in PEM, as cosign.pub has it. With it, a plan verifies signatures without the private key. Default: the file beside the key whose name ends in .pub."`
-	Formats []signerFormat  `hcl:"formats" default:"[\"legacy\", \"bundle\"]" doc:"How signatures are stored: cosign's legacy tags, Sigstore bundles, or both. Without a key there are bundles only, which is then the default."`
+	Formats []signerFormat  `hcl:"formats" default:"[\"legacy\", \"bundle\"]" doc:"How signatures are stored: cosign's legacy tags, Sigstore bundles, or both. Attestations are bundles, and the cosign command reads no legacy signature beside one: with [\"legacy\"] alone there are none, so that images are never judged anew from what is on record, and assay verify finds no chain. Without a key there are bundles only, which is then the default."`
 	Retired bool            `hcl:"retired" default:"false" doc:"Whether it signs nothing more. What it signed still counts, and is deleted where another signer has signed the same; then the block can go."`
 	Keyless []*keylessBlock `hcl:"keyless,block" doc:"At most one: signs with short-lived certificates of a Sigstore instance, in place of a key."`
 }

@@ -17,6 +17,7 @@ type Options struct {
 	Commit string    // of head; it becomes Desired.Commit
 	Rules  Rules     // nil: rules are neither decoded nor checked
 	VEX    ReadVEX   // nil: OpenVEX documents are not read, and excuse nothing
+	Key    CheckKey  // nil: references to keys are not checked
 	Limits Limits
 }
 
@@ -26,6 +27,9 @@ type Rules map[string]func(hcl.Body) (reconcile.Bound, hcl.Diagnostics)
 // ReadVEX reads an OpenVEX document, which is hostile, and gives its author and what it excuses. The waivers' rule, scope, origin and expiry are
 // filled in for it.
 type ReadVEX func(document []byte) (author string, waivers []reconcile.Waiver, err error)
+
+// CheckKey tells what is wrong with a reference to a private key, without reading it.
+type CheckKey func(ref string) error
 
 // LoadCommit reads the catalog of one commit.
 func LoadCommit(fsys fs.FS, opts Options) (reconcile.Desired, *Diagnostics) {
@@ -71,6 +75,7 @@ func (l *loader) load() (reconcile.Desired, *Diagnostics) {
 	base, head, opts := l.base, l.head, l.opts
 	for _, t := range l.trees() {
 		t.check()
+		t.checkKeys(opts.Key)
 		t.decodeRules(opts.Rules)
 		t.readVEX(opts.VEX)
 		t.readTrust()

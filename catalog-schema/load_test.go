@@ -64,6 +64,11 @@ var options = Options{Now: now, Commit: "0123456789abcdef0123456789abcdef0123456
 	"vulnerabilities": rule("vulnerabilities", reconcile.ReadsScans, "deny"),
 	"signature":       believing,
 	"condition":       rule("condition", reconcile.ReadsContent, "assert"),
+}, Key: func(ref string) error {
+	if strings.HasPrefix(ref, "plugin://") {
+		return fmt.Errorf("key %q names a program", ref)
+	}
+	return nil
 }}
 
 // files makes a file system of an archive's files, and another one of those below "base/".

@@ -54,6 +54,18 @@ func (t *tree) checkSigners() {
 	}
 }
 
+// checkKeys sees that each key is one that could be read: a plan needs none where the public half is in the catalog, so that it would be found out after the merge.
+func (t *tree) checkKeys(check CheckKey) {
+	for _, x := range t.signers {
+		if check == nil || x.Key == "" || x.bad() {
+			continue
+		}
+		if err := check(x.Key); err != nil {
+			t.unsound("", mistake(x.attr("key"), "Unusable key", "It can't be used: %v.", err))
+		}
+	}
+}
+
 func (k *keylessBlock) check() *hcl.Diagnostic {
 	if k.bad() {
 		return nil // that was reported

@@ -39,7 +39,7 @@ func runValidate(ctx context.Context, io stdio, o catalogOptions, output string)
 	if err != nil {
 		return err
 	}
-	d, diags := catalog.LoadCommit(src.FS(), catalog.Options{Now: time.Now(), Rules: ruleDecoders(), VEX: readVEX})
+	d, diags := catalog.LoadCommit(src.FS(), catalog.Options{Now: time.Now(), Rules: ruleDecoders(), VEX: readVEX, Key: checkKey})
 	switch output {
 	case "json":
 		err = validateJSON(io.out, d, diags)

@@ -71,7 +71,7 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 	if err != nil {
 		return nil, err
 	}
-	options := catalog.Options{Now: time.Now(), Commit: src.Commit(), Rules: ruleDecoders(), VEX: readVEX}
+	options := catalog.Options{Now: time.Now(), Commit: src.Commit(), Rules: ruleDecoders(), VEX: readVEX, Key: checkKey}
 	load := func() (reconcile.Desired, *catalog.Diagnostics) { return catalog.LoadCommit(src.FS(), options) }
 	merged := src.FS()
 	if base != "" {

@@ -176,6 +176,9 @@ func (a *assembly) publicKey(ctx context.Context, spec reconcile.SignerSpec) (si
 	return s.PublicKey(), nil
 }
 
+// checkKey tells what is wrong with a reference to a key.
+func checkKey(ref string) error { return sign.CheckKey(ref) }
+
 // password asks at the terminal, without echo.
 func (a *assembly) password(context.Context) ([]byte, error) {
 	f, ok := a.io.in.(*os.File)

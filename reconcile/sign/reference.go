@@ -20,7 +20,8 @@ import (
 	_ "github.com/sigstore/sigstore/pkg/signature/kms/hashivault"
 )
 
-var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]+:`)
+// scheme matches what a reference that is no path begins with. One letter and a colon is a drive's name, unless two slashes follow.
+var scheme = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9+.-]*://|[A-Za-z0-9+.-]+:)`)
 
 // Schemes of references to keys. Anything else is refused before sigstore sees it: it runs a program that is named after a scheme that it doesn't
 // know.

@@ -245,7 +245,7 @@ func TestWhatIsNoReferenceToAKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	for _, ref := range []string{"evil://key", "https://example.com/key", "pkcs11:token=x", "gitlab://project", "file://relative", "env://", "env://A=B", "k8s://secret", "k8s://../x", "awskms://", ""} {
+	for _, ref := range []string{"evil://key", "x://key", "https://example.com/key", "pkcs11:token=x", "gitlab://project", "file://relative", "env://", "env://A=B", "k8s://secret", "k8s://../x", "awskms://", ""} {
 		if _, err := New(t.Context(), Options{Name: "main", Key: ref}); err == nil || !strings.Contains(err.Error(), "key") {
 			t.Errorf("%q: %v; want a refusal that says what to write", ref, err)
 		}
