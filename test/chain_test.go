@@ -116,7 +116,7 @@ func (c chained) proven(args ...string) output {
 func TestVerifyTellsTheChain(t *testing.T) {
 	c := newChained(t)
 	o := c.proven()
-	parts := []string{"Approved", "as web:1.0, from " + c.source.Host + "/web@" + c.digest, "web.hcl:3", "Judged", "PASSED on ", "rule sources of baseline: passed", "Contains", "Signed", "signature (legacy)", "signature (bundle)"}
+	parts := []string{"Approved", "as web:1.0, from " + c.source.Host + "/web@" + c.digest, "web.hcl:3", "Judged", "PASSED on ", "rule sources of baseline: passed", "Contains", "Signed", "signature (legacy) by cosign.pub", "signature (bundle) by cosign.pub"}
 	at := 0
 	for _, p := range parts {
 		i := strings.Index(o.stdout[at:], p)
@@ -139,6 +139,11 @@ func TestVerifyTellsTheChain(t *testing.T) {
 		t.Errorf("%+v", chain)
 	}
 	c.proven("--identity", "images.example.com/approved/web")
+	for _, ref := range []string{":1.0", ":1.0@" + c.digest} { // as pods and pull requests write it
+		if o := c.assay("verify", c.image.Repo.String()+ref, "--key", "cosign.pub"); o.code != 0 || !strings.HasPrefix(o.stdout, c.image.String()+"\n") {
+			t.Errorf("%s: exit code %d\n%s%s", ref, o.code, o.stdout, o.stderr)
+		}
+	}
 	c.refused("not as images.example.com/other", "--identity", "images.example.com/other")
 	c.refused("no forge was asked", "--require", "approval")
 	c.refused("no scan of", "--require", "scans,inventory")

@@ -67,7 +67,7 @@ names another one's. Nobody needs access to the catalog's repository for either.
 	f.StringVar(&o.location, "catalog", "", "the catalog whose signers count: a `folder`, a bare repository, or a URL (https, ssh, file)")
 	f.StringVar(&o.ref, "ref", "", "with --catalog: the branch or tag that holds it")
 	f.StringVar(&o.path, "path", "", "with --catalog: the `folder` within the repository that holds it")
-	f.StringVar(&o.identity, "identity", "", "the canonical `name` that records must bear, such as images.example.com/approved/nginx; default: with --catalog its own, else any one name")
+	f.StringVar(&o.identity, "identity", "", "the canonical `name` that records must bear, such as images.example.com/approved/nginx; default: with --catalog its own, else any one name, which is told")
 	f.DurationVar(&o.maxAge, "max-age", 0, "how old the verdict may be, such as 720h; default: with --catalog its rescan expires, else any age")
 	f.StringSliceVar(&o.require, "require", nil, "what else must be on record: approval, scans, inventory")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
@@ -186,19 +186,12 @@ func (v verifying) expect(o verifyOptions, repo reconcile.Repo) (expected, error
 	return e, nil
 }
 
-// resolve finds the digest that an image reference names.
+// resolve finds the digest that an image reference names: by itself or, where there is none, by its tag. Beside a digest, a tag means nothing, as for whoever pulls it.
 func resolve(ctx context.Context, r *registry.Reader, ref string) (reconcile.Image, error) {
-	if name, digest, ok := strings.Cut(ref, "@"); ok {
-		repo, err := reconcile.ParseRepo(name)
-		if err != nil {
-			return reconcile.Image{}, err
-		}
-		d, err := reconcile.ParseDigest(digest)
-		return reconcile.Image{Repo: repo, Digest: d}, err
-	}
-	name, label := ref, "latest"
-	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
-		name, label = ref[:i], ref[i+1:]
+	name, digest, exact := strings.Cut(ref, "@")
+	label := "latest"
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		name, label = name[:i], name[i+1:]
 	}
 	repo, err := reconcile.ParseRepo(name)
 	if err != nil {
@@ -207,6 +200,10 @@ func resolve(ctx context.Context, r *registry.Reader, ref string) (reconcile.Ima
 	tag, err := reconcile.ParseTag(label)
 	if err != nil {
 		return reconcile.Image{}, err
+	}
+	if exact {
+		d, err := reconcile.ParseDigest(digest)
+		return reconcile.Image{Repo: repo, Digest: d}, err
 	}
 	d, err := r.Current(ctx, repo, tag)
 	if err == nil && d.IsZero() {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -22,6 +23,7 @@ type chain struct {
 	Manifests []manifestLink             `json:"manifests"`          // the index and each platform; the index, or the only manifest, last
 	Problems  []string                   `json:"problems,omitempty"` // why the image isn't proven; none if it is
 
+	repo    reconcile.Repo // where it lies
 	root    reconcile.Digest
 	records map[reconcile.Digest][]reconcile.Record
 }
@@ -60,7 +62,7 @@ func readChain(ctx context.Context, v verifying, image reconcile.Image) (*chain,
 	for _, m := range tree.Runnable() {
 		runs[m.Digest] = m
 	}
-	c := &chain{Image: image.String(), root: image.Digest, records: map[reconcile.Digest][]reconcile.Record{}}
+	c := &chain{Image: image.String(), repo: image.Repo, root: image.Digest, records: map[reconcile.Digest][]reconcile.Record{}}
 	for _, d := range tree.Signed() {
 		records, err := v.records.Records(ctx, reconcile.Image{Repo: image.Repo, Digest: d})
 		if err != nil {
@@ -73,9 +75,56 @@ func readChain(ctx context.Context, v verifying, image reconcile.Image) (*chain,
 	return c, nil
 }
 
-// judge fills the chain from the records that count, and says what is missing or false.
+// judge fills the chain from the records that count, and says what is missing or false. Where no name is demanded, it is judged by those of each name that
+// valid records bear, each alone: the first that proves it counts, or else the first.
 func (c *chain) judge(e expected, now time.Time) {
-	c.Identity = e.identity
+	names := []reconcile.Repo{e.identity}
+	if borne := c.names(); e.identity.IsZero() && len(borne) > 0 {
+		names = borne
+	}
+	var first *chain
+	for _, name := range names {
+		judged := *c
+		judged.Manifests = slices.Clone(c.Manifests)
+		judged.judgeAs(name, e, now)
+		if first == nil || len(judged.Problems) == 0 {
+			first = &judged
+		}
+		if len(judged.Problems) == 0 {
+			break
+		}
+	}
+	*c = *first
+}
+
+// names lists the names that valid records bear, those first whose paths end as the repository's does for longest, and then by the alphabet.
+func (c *chain) names() []reconcile.Repo {
+	var out []reconcile.Repo
+	for _, m := range c.Manifests {
+		for _, r := range c.records[m.Digest] {
+			if r.Problem == "" && !slices.Contains(out, r.Statement.Identity) {
+				out = append(out, r.Statement.Identity)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b reconcile.Repo) int {
+		return cmp.Or(cmp.Compare(alike(b, c.repo), alike(a, c.repo)), strings.Compare(a.String(), b.String()))
+	})
+	return out
+}
+
+// alike counts the last elements of two paths that are the same.
+func alike(a, b reconcile.Repo) (n int) {
+	x, y := strings.Split(a.Path(), "/"), strings.Split(b.Path(), "/")
+	for n < min(len(x), len(y)) && x[len(x)-1-n] == y[len(y)-1-n] {
+		n++
+	}
+	return n
+}
+
+// judgeAs judges by the records that bear one name.
+func (c *chain) judgeAs(name reconcile.Repo, e expected, now time.Time) {
+	c.Identity = name
 	for i := range c.Manifests {
 		c.link(&c.Manifests[i], e)
 	}
@@ -145,14 +194,10 @@ func (c *chain) refused(d reconcile.Digest) string {
 	return "; refused beside it: " + strings.Join(once(why), ", ")
 }
 
-// problem is why a record doesn't count: it isn't valid, or it is about the image under another name. Where no name is demanded, the first one that
-// a signature bears is that of all.
+// problem is why a record doesn't count: it isn't valid, or it is about the image under another name.
 func (c *chain) problem(r reconcile.Record) string {
 	if r.Problem != "" {
 		return r.Problem
-	}
-	if c.Identity.IsZero() {
-		c.Identity = r.Statement.Identity
 	}
 	if r.Statement.Identity != c.Identity {
 		return fmt.Sprintf("it speaks of the image as %s, not as %s", r.Statement.Identity, c.Identity)

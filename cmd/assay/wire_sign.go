@@ -40,10 +40,10 @@ func openVerify(ctx context.Context, io stdio, o verifyOptions, image string) (v
 	switch {
 	case o.key != "":
 		key, err := sign.ReadPublicKey(o.key)
-		return verifying{reader: reader, records: sign.NewVerifier(map[string]sign.PublicKey{"key": key}, reader), by: "the holder of " + o.key}, err
+		return verifying{reader: reader, records: sign.NewVerifier(map[string]sign.PublicKey{o.key: key}, reader), by: "the holder of " + o.key}, err
 	case o.trust != (reconcile.Trust{}):
 		certificates, err := openCertificates(ctx, o)
-		who := sign.Identity{Name: "identity", Trust: o.trust, Certificates: certificates}
+		who := sign.Identity{Name: o.trust.Subject, Trust: o.trust, Certificates: certificates}
 		return verifying{reader: reader, records: sign.NewVerifier(nil, reader, who), by: o.trust.Subject}, err
 	}
 	a, err := openRun(ctx, io, runOptions{catalogOptions: o.catalogOptions, output: o.output, cache: o.cache, insecure: o.insecure}, "")
