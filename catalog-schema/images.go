@@ -52,6 +52,7 @@ func (l *loader) images() {
 			l.replaced(x, targets[i])
 		}
 	}
+	l.takenOut()
 }
 
 // unjudged is the finding for an image that can't be judged while something else isn't mended.
@@ -86,6 +87,26 @@ func (l *loader) replaced(x *imageBlock, to []reconcile.Target) {
 		if !slices.ContainsFunc(x.Versions, func(h *versionBlock) bool { return h.Digest == v.Digest }) {
 			l.desired.Replaced = append(l.desired.Replaced, reconcile.Want{Name: x.label, Version: v.label, From: reconcile.Image{Repo: was.Source, Digest: v.Digest}, To: to, Tags: v.allTags(),
 				Scope: l.now.scopeOf(x.folder), Origin: origin(v.def())})
+		}
+	}
+}
+
+// takenOut are the versions of images that a pull request takes out whole, and of those that it moves the places where they were.
+func (l *loader) takenOut() {
+	was := *l // where images went before
+	was.now = l.base
+	for _, x := range l.base.images {
+		is := l.labels[x.label]
+		if l.base == l.head || x.bad() || l.base.broken(x.folder) != nil || is != nil && l.now.scopeOf(is.folder) == l.base.scopeOf(x.folder) {
+			continue
+		}
+		to, diags := was.targets(x)
+		if diags.HasErrors() {
+			continue
+		}
+		for _, v := range x.Versions {
+			l.desired.Replaced = append(l.desired.Replaced, reconcile.Want{Name: x.label, Version: v.label, From: reconcile.Image{Repo: x.Source, Digest: v.Digest}, To: to, Tags: v.allTags(),
+				Scope: l.base.scopeOf(x.folder), Origin: origin(v.def())})
 		}
 	}
 }

@@ -19,6 +19,7 @@ func Diff(d Desired, o Observed, now time.Time) Plan {
 		s.diffWant(w, b)
 	}
 	s.diffRemoval(b)
+	s.tellTakenOut(b)
 	s.tellWaivers(b)
 	return b.plan(d, o, now)
 }

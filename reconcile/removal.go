@@ -334,6 +334,11 @@ func (s *state) repoTitle(r Repo) (string, Origin) {
 			return v.Name, v.Origin
 		}
 	}
+	for _, w := range s.d.Replaced {
+		if slices.ContainsFunc(w.To, func(t Target) bool { return t.Repo == r }) {
+			return w.Name, w.Origin
+		}
+	}
 	return r.Path(), Origin{}
 }
 

@@ -128,7 +128,7 @@ func unmade(t testing.TB, s string) reconcile.Report {
 }
 
 // meaningful are the texts that a report may be another one for.
-var meaningful = map[string]bool{"": true, "age": true, "config": true, "end_of_life": true, "packages": true, "size": true, "vulnerabilities": true, policyChange: true, "licenses": true, "signature": true, "provenance": true, "approval": true, "passed": true, "warned": true, "waived": true,
+var meaningful = map[string]bool{"": true, "age": true, "config": true, "end_of_life": true, "packages": true, "size": true, "vulnerabilities": true, policyChange: true, reconcile.TakenOut: true, "licenses": true, "signature": true, "provenance": true, "approval": true, "passed": true, "warned": true, "waived": true,
 	"failed": true, "loosened": true, "tightened": true, "the catalog": true, "critical": true, "high": true, "medium": true, "low": true, "negligible": true, "unknown": true,
 	"copy": true, "sign": true, "attest": true, "place": true, "tag": true, "untag": true, "delete": true, "retire": true, "done": true, "skipped": true, "stale": true, "pending": true}
 

@@ -71,6 +71,9 @@ func (p *page) title() string {
 	if n := len(p.r.Plan.Gaps); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d could not be read", n))
 	}
+	if n := images(p.takenOut()); n > 0 && counts[removed] == 0 {
+		parts = append(parts, fmt.Sprintf("%d taken out of the catalog", n))
+	}
 	if len(parts) == 0 {
 		parts = []string{"nothing to do, the registries match the catalog"}
 	}
@@ -79,6 +82,11 @@ func (p *page) title() string {
 		changes = " · changes policy"
 	}
 	return "### Assay " + what + ": " + strings.Join(parts, ", ") + changes + "\n\n"
+}
+
+// takenOut are the notes about what a pull request takes out of the catalog.
+func (p *page) takenOut() []reconcile.Finding {
+	return slices.DeleteFunc(slices.Clone(p.r.Plan.Notes), func(f reconcile.Finding) bool { return f.Rule != reconcile.TakenOut })
 }
 
 // failed says why there is no more than this.
