@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/assay-oci/assay/reconcile/forge/forgetest"
 )
 
 // What the comment tells of the end stays, whoever starts an old run again: the reconcile's, the plan's of the pull request, or that of a commit before its last.
@@ -67,5 +69,27 @@ func TestARunThatWasOvertaken(t *testing.T) {
 	g.pushed(at[3], g.forge.Git("rev-parse", "main"), 0)
 	if n := len(g.forge.Requests()) - asked; n > 12 {
 		t.Errorf("a run that has nothing to tell asks %d times\n%q", n, g.forge.Requests()[asked:])
+	}
+}
+
+// One pull request that nobody may write on keeps the others of the push from nothing; and a permission that is missing is named.
+func TestAPullRequestThatIsLocked(t *testing.T) {
+	g := newStory(t)
+	one, two := g.forge.Propose("dev", g.entry("one", 1)), g.forge.Propose("dev", g.entry("two", 2))
+	for _, p := range []*forgetest.Pull{one, two} {
+		g.planned(p, 0)
+		g.forge.Review(p, "ann", "APPROVED")
+	}
+	before, after := g.forge.Land(g.forge.Group("squash", one, two))
+	g.forge.After(fmt.Sprintf("GET /repos/acme/catalog/issues/%d/comments", one.Number), func() {
+		g.forge.Next(forgetest.Limit{Status: 403, Body: `{"message": "Unable to create comment because issue is locked."}`})
+	})
+	o := g.pushed(before, after, 0)
+	if !strings.Contains(o.stderr, "issue is locked") || !strings.Contains(o.stdout, "::notice title=assay::not published: ") || !strings.Contains(g.ours(two.Number).Body, "**Reconciled** 2 of 2") {
+		t.Errorf("%s%s\n%s", o.stdout, o.stderr, g.ours(two.Number).Body)
+	}
+	g.forge.Token("token", forgetest.Permissions{"metadata": "read", "contents": "read", "issues": "write"})
+	if o := g.publish("comment"); !strings.Contains(o.stderr, "pull_requests=read") {
+		t.Errorf("%s", o.stderr)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,8 +55,11 @@ func parseEvent(name string, data []byte) (event, error) {
 		Number        int
 		Before, After string
 		Ref           string
-		PullRequest   struct{ Head commit } `json:"pull_request"`
-		MergeGroup    struct {
+		PullRequest   struct {
+			Number int
+			Head   commit
+		} `json:"pull_request"`
+		MergeGroup struct {
 			HeadSHA string `json:"head_sha"`
 			HeadRef string `json:"head_ref"`
 		} `json:"merge_group"`
@@ -71,10 +75,11 @@ func parseEvent(name string, data []byte) (event, error) {
 	}
 	switch name {
 	case "pull_request", "pull_request_target", "pull_request_review":
-		if in.Number <= 0 {
+		number := cmp.Or(in.PullRequest.Number, in.Number)
+		if number <= 0 {
 			return event{}, errors.New("the workflow's event names no pull request")
 		}
-		return event{Pull: in.Number, Commit: in.PullRequest.Head.SHA, Ref: fmt.Sprintf("refs/pull/%d/head", in.Number)}, nil
+		return event{Pull: number, Commit: in.PullRequest.Head.SHA, Ref: fmt.Sprintf("refs/pull/%d/head", number)}, nil
 	case "push":
 		branch, ok := strings.CutPrefix(in.Ref, "refs/heads/")
 		if !ok { // a tag

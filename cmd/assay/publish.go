@@ -109,7 +109,10 @@ func (p *publication) merged(ctx context.Context, push pushed) error {
 		fmt.Fprintf(p.std.err, "assay: no pull request brought the commits up to %.12s; there is nothing to comment on\n", push.After)
 	}
 	for _, m := range all {
-		if err := p.on(ctx, m.Number, p.own(m.Files), ""); err != nil {
+		switch err := p.on(ctx, m.Number, p.own(m.Files), ""); {
+		case refused(err) || outdated(err):
+			notPublished(p.std, err) // the others are told all the same
+		case err != nil:
 			return fmt.Errorf("pull request #%d: %w", m.Number, err)
 		}
 	}
@@ -196,7 +199,7 @@ func (p *publication) body(r reconcile.Report, before, warning string) (string, 
 	o := report.MarkdownOptions{Link: p.o.link, Folder: p.o.path}
 	head := ""
 	if r.Result == nil {
-		if r.Error == "" {
+		if r.Error == "" && warning == "" { // what others may have made isn't what was approved
 			head = hidden(report.Trace(r))
 		}
 	} else {

@@ -56,7 +56,7 @@ func differences(a Approved, rows []*row) []string {
 	}
 	for _, x := range a.Images {
 		if !seen[x.Image] && (x.Verdict == ready || x.Verdict == revoked || x.Verdict == removed) {
-			out = append(out, fmt.Sprintf("%s was approved as %s, and nothing was left to do about it", code(x.Image), x.Verdict))
+			out = append(out, fmt.Sprintf("%s was approved as %s, and nothing was left to do about it: an earlier run did it, or a later change took it out", code(x.Image), x.Verdict))
 		}
 	}
 	return out
