@@ -11,23 +11,37 @@ import (
 // changedFiles lists the files of a catalog in which two commits differ, by name; it is never nil.
 func changedFiles(base, head fs.FS) ([]string, error) {
 	out := []string{}
-	collect := func(a, b fs.FS) error {
-		return fs.WalkDir(a, ".", func(name string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() || path.Ext(name) != ".hcl" {
-				return err
-			}
-			same, err := sameFile(a, b, name)
+	err := errors.Join(
+		eachFile(base, func(name string) error {
+			same, err := sameFile(base, head, name)
 			if err == nil && !same {
 				out = append(out, name)
 			}
 			return err
-		})
-	}
-	if err := errors.Join(collect(base, head), collect(head, base)); err != nil {
+		}),
+		eachFile(head, func(name string) error {
+			_, err := fs.Stat(base, name)
+			if errors.Is(err, fs.ErrNotExist) {
+				out = append(out, name)
+				return nil
+			}
+			return err
+		}))
+	if err != nil {
 		return nil, err
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil
+}
+
+// eachFile visits the files that a catalog may consist of.
+func eachFile(fsys fs.FS, visit func(name string) error) error {
+	return fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || path.Ext(name) != ".hcl" {
+			return err
+		}
+		return visit(name)
+	})
 }
 
 // sameFile tells whether a file of a is the same in b.

@@ -164,3 +164,31 @@ func TestAReportFromOutside(t *testing.T) {
 		t.Errorf("exit code %d, %s\n%+v", code, stderr, s.Comments(p.Number))
 	}
 }
+
+// Catalogs of one repository don't write over each other, however their folders are spelled, and none leads out of the repository.
+func TestCatalogsInFolders(t *testing.T) {
+	s := forgetest.New(t, "acme/catalog")
+	s.Token("token", forgetest.Permissions{"metadata": "read", "issues": "write", "checks": "write", "security_events": "write"})
+	plan, _, _ := workflow(t, s, 1)
+	event := filepath.Join(t.TempDir(), "event.json")
+	if err := os.WriteFile(event, []byte(fmt.Sprintf(`{"number": 1, "pull_request": {"head": {"sha": %q}}}`, s.Git("rev-parse", "main"))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GITHUB_EVENT_NAME", "pull_request")
+	t.Setenv("GITHUB_EVENT_PATH", event)
+	for _, folder := range []string{"", "deploy", "./deploy/", "../../deploy", "other"} {
+		if code, stdout, stderr := assay(t, "comment", "--report", plan, "--path", folder, "--check", "--sarif"); code != 0 || strings.Contains(stdout, "file=..") || strings.Contains(stdout, "file=/") {
+			t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+		}
+	}
+	all := s.Comments(1)
+	if len(all) != 3 || !strings.HasPrefix(all[1].Body, "<!-- assay:report deploy -->\n") || !strings.Contains(all[1].Body, "### Assay plan of `deploy`: 1 blocked") || all[1].Edits != 0 {
+		t.Errorf("comments %+v", all)
+	}
+	if k := s.Checks(); len(k) != 3 || k[1].Name != "assay/plan deploy" {
+		t.Errorf("check runs %+v", k)
+	}
+	if a := s.Analyses(); len(a) != 5 || strings.Contains(a[0].SARIF, "automationDetails") || !strings.Contains(a[1].SARIF, `"id": "assay/deploy/"`) {
+		t.Errorf("analyses %+v", a)
+	}
+}
