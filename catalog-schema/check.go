@@ -29,6 +29,7 @@ func (t *tree) check() {
 	t.checkPlaces()
 	t.checkScanners()
 	t.checkSigners()
+	t.checkFormats()
 	t.checkRegistries()
 	t.checkNames()
 }

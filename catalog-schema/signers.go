@@ -54,6 +54,23 @@ func (t *tree) checkSigners() {
 	}
 }
 
+// checkFormats sees that what one signer writes hides no signature of another: cosign looks at no other format where there is a bundle.
+func (t *tree) checkFormats() {
+	writes := func(bundles bool) []*signerBlock {
+		return slices.DeleteFunc(slices.Clone(t.signers), func(x *signerBlock) bool {
+			return x.bad() || x.Retired || slices.Contains(x.spec().Formats, reconcile.Bundle) != bundles
+		})
+	}
+	others := writes(true)
+	if len(others) == 0 {
+		return
+	}
+	for _, x := range writes(false) {
+		t.unsound("", mistake(x.attr("formats"), "Signatures would not be seen", "The signer %q writes no bundles and %q does: where a bundle lies beside an image, cosign looks at nothing else. "+
+			"Add \"bundle\" to its formats; the next run signs everything in them too.", x.label, others[0].label))
+	}
+}
+
 // checkKeys sees that each key is one that could be read: a plan needs none where the public half is in the catalog, so that it would be found out after the merge.
 func (t *tree) checkKeys(check CheckKey) {
 	for _, x := range t.signers {
