@@ -17,10 +17,10 @@ func TestWhatIsTakenOut(t *testing.T) {
 		d    Desired
 		want string
 	}{
-		"without prune":        {Desired{Replaced: []Want{gone}}, "in eu its tags and its content stay, since"},
-		"another version":      {Desired{Replaced: []Want{gone}, Wants: []Want{stays}}, "in eu its tags go, its content stays, since"},
-		"with prune":           {Desired{Replaced: []Want{gone}, Prune: Prune{Absent: true, Grace: time.Hour, Limit: 1}}, "in eu its tags go, and its content once it has been absent for 1h0m0s"},
-		"revoked":              {Desired{Replaced: []Want{gone}, Revoked: []Revocation{{Name: "app", Digest: digest, Repos: []Repo{at.Repo}}}}, ""},
+		"without prune":         {Desired{Replaced: []Want{gone}}, "in eu its tags and its content stay, since"},
+		"another version":       {Desired{Replaced: []Want{gone}, Wants: []Want{stays}}, "in eu its tags go, its content stays, since"},
+		"with prune":            {Desired{Replaced: []Want{gone}, Prune: Prune{Absent: true, Grace: time.Hour, Limit: 1}}, "in eu its tags go, and its content once it has been absent for 1h0m0s"},
+		"revoked":               {Desired{Replaced: []Want{gone}, Revoked: []Revocation{{Name: "app", Digest: digest, Repos: []Repo{at.Repo}}}}, ""},
 		"under another version": {Desired{Replaced: []Want{gone}, Wants: []Want{gone}}, ""},
 	} {
 		got := ""
