@@ -276,19 +276,16 @@ func (s *state) admitTags(a admission, p place, needs []string, b *builder) {
 // the catalog itself moved a tag that doesn't move; if that can't be told, nothing is written.
 func (s *state) fixedTag(w *Want, was Digest) ([]Finding, bool) {
 	a, ok := s.o.ok(s.historyQuestion())
-	if !ok {
-		return nil, false // the gap says why
+	approved := slices.ContainsFunc(s.d.Replaced, func(v Want) bool { return v.From.Digest == was && v.Version == w.Version && v.Name == w.Name }) ||
+		slices.ContainsFunc(a.History.Approvals, func(v Approval) bool { return v.Digest == was && v.Version == w.Version && v.Image == w.Name })
+	if !approved {
+		return nil, ok // if not, the gap says why
 	}
-	for _, v := range a.History.Approvals {
-		if v.Digest == was && v.Version == w.Version && v.Image == w.Name {
-			return []Finding{{
-				Rule: "fixed-tag", Image: w.Title(), Digest: w.From.Digest, Origin: w.Origin,
-				Summary: fmt.Sprintf("version %q was approved as %s, and a version's own tag does not move to another digest", w.Version, was.Short()),
-				Detail:  "give the new digest a version of its own, or set mutable = true",
-			}}, false
-		}
-	}
-	return nil, true
+	return []Finding{{
+		Rule: "fixed-tag", Image: w.Title(), Digest: w.From.Digest, Origin: w.Origin,
+		Summary: fmt.Sprintf("version %q was approved as %s, and a version's own tag does not move to another digest", w.Version, was.Short()),
+		Detail:  "give the new digest a version of its own, or set mutable = true",
+	}}, false
 }
 
 // ready tells which places may receive the image now: all but those that wait for another registry.

@@ -24,9 +24,20 @@ func TestAnImageIsTakenOut(t *testing.T) {
 		if !strings.Contains(o.stdout, "::warning file=images/app.hcl,line=3,title=taken-out app%3A1.0::") {
 			t.Errorf("%s", o.stdout)
 		}
+		again := g.forge.Propose("dev", map[string]string{"images/app.hcl": g.image("app", "1.0 "+g.push("app", "1.0", 3))})
+		g.planned(again, 3)
+		if body := g.ours(again.Number).Body; !strings.Contains(body, "**blocked** by 1 rule: `fixed-tag`") {
+			t.Errorf("its digest is replaced: %s", body)
+		}
 		q := g.forge.Propose("dev", map[string]string{"team/scope.hcl": "scope \"team\" {\n  level = \"application\"\n  path  = \"team\"\n}\n", "images/app.hcl": "", "team/app.hcl": g.forge.Git("show", "main:images/app.hcl") + "\n"})
 		g.planned(q, 0)
 		if body := g.ours(q.Number).Body; !strings.Contains(body, want) || !strings.Contains(body, "moves from the scope") {
+			t.Errorf("%s", body)
+		}
+		g.forge.Review(p, "ann", "APPROVED")
+		before = g.forge.Git("rev-parse", "main")
+		g.pushed(before, g.forge.Merge(p, "squash"), 0)
+		if body := g.ours(p.Number).Body; prune != "" && (!strings.Contains(body, "is gone in `eu`, `us`") || !strings.Contains(body, "Differs from the approved plan: nothing")) {
 			t.Errorf("%s", body)
 		}
 	}

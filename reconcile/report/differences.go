@@ -35,6 +35,12 @@ func differences(a Approved, rows []*row) []string {
 		name := clip(x.title)
 		seen[name] = true
 		was, ok := approved[name]
+		if !ok && x.verdict() == removed { // once its image is out of the catalog, it is named by its place
+			if i := slices.IndexFunc(a.Images, func(y ApprovedImage) bool { return y.Verdict == removed && y.Digest == x.digest }); i >= 0 {
+				was, ok = a.Images[i], true
+				seen[was.Image] = true
+			}
+		}
 		if !ok {
 			out = append(out, fmt.Sprintf("%s was not in it, and is %s", code(x.title), x.verdict()))
 			continue
