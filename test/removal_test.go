@@ -16,6 +16,9 @@ func TestAnImageIsTakenOut(t *testing.T) {
 		g.forge.Review(p, "ann", "APPROVED")
 		before := g.forge.Git("rev-parse", "main")
 		g.pushed(before, g.forge.Merge(p, "merge"), 0)
+		if body := g.ours(p.Number).Body; !strings.Contains(body, "2 admitted") || !strings.Contains(body, "docker pull ") {
+			t.Errorf("it was never planned, and merged: %s", body)
+		}
 		p = g.forge.Propose("dev", map[string]string{"images/app.hcl": ""})
 		o := g.planned(p, 0)
 		if body := g.ours(p.Number).Body; !strings.Contains(body, "`app:1.0`") || !strings.Contains(body, want) || strings.Contains(body, "the registries match") || strings.Contains(body, "approved/app@") {

@@ -170,7 +170,7 @@ func decodeReport(in io.Reader, name string, most int64) (reconcile.Report, erro
 		return r.Report, fmt.Errorf("the report is longer than %d bytes", most)
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
-		return r.Report, fmt.Errorf("the report is not what plan or reconcile write with -o json: %w", err)
+		return r.Report, fmt.Errorf("the report is not what plan or reconcile write with -o json: %s", misread(err))
 	}
 	if r.Schema != report.Schema {
 		return r.Report, fmt.Errorf("the report has the schema %q and not %q; make it with this version of assay", report.Plain(r.Schema), report.Schema)
@@ -179,6 +179,15 @@ func decodeReport(in io.Reader, name string, most int64) (reconcile.Report, erro
 		return r.Report, errors.New("the report is damaged: it has not one outcome for each action")
 	}
 	return report.Proposed(r.Report), nil
+}
+
+// misread says why something is no JSON of the shape that it should have: in bounds, since the reason may quote it, and without the names of our types.
+func misread(err error) string {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return report.Plain(fmt.Sprintf("%q is of another kind: %s", wrong.Field, wrong.Value))
+	}
+	return report.Plain(err.Error())
 }
 
 // runLink is the page of the workflow's run.

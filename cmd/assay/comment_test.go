@@ -101,13 +101,14 @@ func TestALongReportIsShortened(t *testing.T) {
 }
 
 func TestWhatIsNoReport(t *testing.T) {
-	for name, text := range map[string]string{"no JSON": "x", "another schema": `{"schema": "evil/v1"}`, "damaged": `{"schema": "` + report.Schema + `", "result": {"outcomes": [{}]}}`} {
+	for name, text := range map[string]string{"no JSON": "x", "another schema": `{"schema": "evil/v1"}`, "damaged": `{"schema": "` + report.Schema + `", "result": {"outcomes": [{}]}}`,
+		"a long digest": `{"schema": "` + report.Schema + `", "plan": {"actions": [{"digest": "` + strings.Repeat("x\\n", 100_000) + `"}]}}`, "a long number": `{"schema": "` + report.Schema + `", "plan": {"actions": [{"bytes": ` + strings.Repeat("9", 100_000) + `}]}}`, "a list": "[]"} {
 		p := filepath.Join(t.TempDir(), "r.json")
 		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if code, _, stderr := assay(t, "comment", "--report", p); code != exitError || strings.Count(stderr, "\n") != 1 {
-			t.Errorf("%s: exit code %d, %s", name, code, stderr)
+		if code, _, stderr := assay(t, "comment", "--report", p); code != exitError || strings.Count(stderr, "\n") != 1 || len(stderr) > 1000 || strings.Contains(stderr, "struct") {
+			t.Errorf("%s: exit code %d, %.2000s", name, code, stderr)
 		}
 	}
 }

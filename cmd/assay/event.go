@@ -71,7 +71,7 @@ func parseEvent(name string, data []byte) (event, error) {
 		} `json:"workflow_run"`
 	}
 	if err := json.Unmarshal(data, &in); err != nil {
-		return event{}, fmt.Errorf("the workflow's event is no JSON: %w", err)
+		return event{}, fmt.Errorf("the workflow's event can't be read: %s", misread(err))
 	}
 	switch name {
 	case "pull_request", "pull_request_target", "pull_request_review":

@@ -31,7 +31,7 @@ func newPlan(io stdio) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return runPlan(c.Context(), io, o) },
 	}
 	o.flags(c)
-	c.Flags().StringVar(&o.base, "base", "", "judge by the policy of this `ref` or commit, as on a pull request; COMMIT^ is its first parent, for a commit that merges one")
+	c.Flags().StringVar(&o.base, "base", "", "judge by the policy of this `ref` or commit, as on a pull request: what is wrong there already decides nothing, unless policy is changed; COMMIT^ is its first parent, for a commit that merges one")
 	c.Flags().BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 when changes are pending")
 	c.Flags().BoolVar(&o.gaps, "allow-gaps", false, "exit as if all had been read, as on a fork's pull request, which has no credentials; the report names what was not")
 	return c
