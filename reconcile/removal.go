@@ -418,7 +418,11 @@ func (s *state) recordsAt(r Repo, subject Digest) ([]Removal, bool) {
 		var records []Record
 		records, known = s.records(i)
 		for _, rec := range records {
-			ours = append(ours, Removal{Digest: rec.At, Subject: subject})
+			x := Removal{Digest: rec.At, Subject: subject}
+			if !s.d.UpstreamRecords && s.foreign(i, rec.At) {
+				x = rec.removal()
+			}
+			ours = append(ours, x)
 		}
 	}
 	if s.d.UpstreamRecords {
@@ -430,9 +434,15 @@ func (s *state) recordsAt(r Repo, subject Digest) ([]Removal, bool) {
 			}
 		}
 	}
-	sortBy(ours, func(x Removal) string { return x.Digest.s })
+	sortBy(ours, func(x Removal) string { return x.Digest.s + x.Record })
 	sortBy(others, func(x Removal) string { return x.Digest.s })
 	return slices.Concat(slices.Compact(others), slices.Compact(ours)), known
+}
+
+// foreign tells whether a manifest with records about an image holds one that isn't ours, as that of cosign's first format may.
+func (s *state) foreign(i Image, at Digest) bool {
+	a, _ := s.o.ok(Question{Kind: AskRecords, Repo: i.Repo, Digest: i.Digest})
+	return slices.ContainsFunc(a.Records, func(r Record) bool { return r.At == at && r.Problem != "" })
 }
 
 // shared returns everything that what stays in a repository consists of. It isn't ok if any of that could not be read.

@@ -152,6 +152,31 @@ func TestWhatTravelledGoesWithTheImage(t *testing.T) {
 	}
 }
 
+// In cosign's first format the signatures of all lie in one manifest. Ours are taken out of it when the image goes, and what others laid there is left alone.
+func TestWhatOthersSignedBesideOursStays(t *testing.T) {
+	w, d := settledWorld(t)
+	one := d.Wants[0]
+	var beside []Image
+	for _, to := range one.To {
+		i := Image{to.Repo, one.From.Digest}
+		at := slices.IndexFunc(w.records[i], func(r Record) bool { return r.Statement.Format == Legacy })
+		stranger := Record{Statement: Statement{Format: Legacy, Subject: i.Digest}, Payload: []byte("theirs"), At: w.records[i][at].At, Problem: "signed by another key"}
+		w.records[i] = append(w.records[i], stranger)
+		beside = append(beside, i)
+	}
+	d.Wants = []Want{want(d, w.index("docker.io/library/redis", "redis"), "redis", "7")}
+	d.Revoked = []Revocation{{Name: "nginx", Digest: one.From.Digest, Reason: "CVE-1", Repos: []Repo{one.To[0].Repo, one.To[1].Repo}}}
+	run1(t, w, d)
+	for _, i := range beside {
+		if r := w.records[i]; w.held[i] || len(r) != 1 || string(r[0].Payload) != "theirs" {
+			t.Errorf("%s: held %t, with %d records", i.Repo, w.held[i], len(r))
+		}
+	}
+	if rest := preview(t, w, d); !rest.Empty() {
+		t.Errorf("left to do: %s", kinds(rest))
+	}
+}
+
 func TestMoreRecordsThanTravelAreAFinding(t *testing.T) {
 	w, d := travelling()
 	from := d.Wants[0].From
