@@ -112,27 +112,47 @@ func (s *state) retireSigners(a admission, before map[Repo]*planned, b *builder)
 	}
 	for _, d := range a.tree.Signed() {
 		for _, p := range a.places {
-			var old []Removal
-			signed := false
+			var old []Record
+			signed, joined := false, false // joined: a signature in cosign's first format is placed beside theirs
 			records, _ := s.records(Image{p.Repo, d})
 			for _, r := range records {
 				if st := r.Statement; retired[st.Signer] {
-					old = append(old, r.removal())
+					old = append(old, r)
 				} else {
 					signed = signed || st.PredicateType == ""
 				}
 			}
 			for k := range before[p.Repo].made {
 				signed = signed || k.subject == d && k.predicateType == ""
+				joined = joined || k.subject == d && k.format == Legacy
 			}
 			if len(old) == 0 || !signed {
 				continue
 			}
-			sortBy(old, func(x Removal) string { return x.Digest.s + x.Record })
-			b.add(Action{Kind: Retire, Title: a.want.Title(), Digest: d, To: p.Repo, Remove: old, Needs: slices.Clone(before[p.Repo].records),
+			b.add(Action{Kind: Retire, Title: a.want.Title(), Digest: d, To: p.Repo, Remove: s.removed(Image{p.Repo, d}, old, joined), Needs: slices.Clone(before[p.Repo].records),
 				Reason: "its signer is retired", Origin: a.want.Origin})
 		}
 	}
+}
+
+// removed says how records of ours about an image go, in an order that is always the same: as removal says, but in cosign's first format with their manifest
+// where nothing would be left in it: neither what somebody else signed nor, if joined, what is placed in this run.
+func (s *state) removed(i Image, old []Record, joined bool) []Removal {
+	goes := map[string]bool{}
+	for _, r := range old {
+		goes[r.ID()] = true
+	}
+	a, _ := s.o.ok(Question{Kind: AskRecords, Repo: i.Repo, Digest: i.Digest})
+	var out []Removal
+	for _, r := range old {
+		x := r.removal()
+		if !joined && !slices.ContainsFunc(a.Records, func(o Record) bool { return o.At == r.At && !goes[o.ID()] }) {
+			x.Record = ""
+		}
+		out = append(out, x)
+	}
+	sortBy(out, func(x Removal) string { return x.Digest.s + x.Record })
+	return slices.Compact(out)
 }
 
 // removal says how a record goes: with its manifest or, in cosign's first format, out of the one that holds all signatures of a digest.

@@ -417,15 +417,12 @@ func (s *state) recordsAt(r Repo, subject Digest) ([]Removal, bool) {
 	if len(s.d.Signers) > 0 {
 		var records []Record
 		records, known = s.records(i)
-		for _, rec := range records {
-			x := Removal{Digest: rec.At, Subject: subject}
-			if !s.d.UpstreamRecords && s.foreign(i, rec.At) {
-				x = rec.removal()
-			}
-			ours = append(ours, x)
-		}
+		ours = s.removed(i, records, false)
 	}
 	if s.d.UpstreamRecords {
+		for n := range ours { // whatever lies there goes
+			ours[n].Record = ""
+		}
 		a, ok := s.o.ok(Question{Kind: AskBeside, Repo: r, Digest: subject})
 		known = known && ok
 		for _, x := range a.Beside {
@@ -437,12 +434,6 @@ func (s *state) recordsAt(r Repo, subject Digest) ([]Removal, bool) {
 	sortBy(ours, func(x Removal) string { return x.Digest.s + x.Record })
 	sortBy(others, func(x Removal) string { return x.Digest.s })
 	return slices.Concat(slices.Compact(others), slices.Compact(ours)), known
-}
-
-// foreign tells whether a manifest with records about an image holds one that isn't ours, as that of cosign's first format may.
-func (s *state) foreign(i Image, at Digest) bool {
-	a, _ := s.o.ok(Question{Kind: AskRecords, Repo: i.Repo, Digest: i.Digest})
-	return slices.ContainsFunc(a.Records, func(r Record) bool { return r.At == at && r.Problem != "" })
 }
 
 // shared returns everything that what stays in a repository consists of. It isn't ok if any of that could not be read.

@@ -307,36 +307,53 @@ func TestWaiversWithoutEffectAreTold(t *testing.T) {
 }
 
 func TestARetiredSignersRecordsGoOnceAnotherOneHasSigned(t *testing.T) {
-	a := newAging(t, nil)
-	d := a.d
-	d.Signers = []SignerSpec{{Name: "main", Formats: []Format{Legacy, Bundle}}, {Name: "next", Formats: []Format{Legacy, Bundle}}}
-	e := a.effects()
-	e.Signers["next"] = signerNamed{a.world, "next"}
-	run := func(d Desired) Report {
-		return Reconcile(context.Background(), d, a.observed(), a.senses(), e, now.Add(time.Hour))
-	}
-	if got := kinds(run(d).Plan); got != "sign 6, attest 6, place 24" {
-		t.Errorf("a second signer: %q", got)
-	}
-	d.Signers[0].Retired = true
-	a.onWrite = func(int) error { // at each moment, each digest has a valid signature by one of them
-		for _, r := range []Repo{eu, us} {
-			for _, dg := range a.trees[sum("nginx-1")].Signed() {
-				for _, f := range []Format{Legacy, Bundle} {
-					if !slices.ContainsFunc(a.records[Image{r, dg}], func(r Record) bool { return r.Statement.PredicateType == "" && r.Statement.Format == f }) {
-						t.Errorf("%s in %s bears no signature", dg, r)
+	for _, c := range []struct {
+		formats []Format // of the new signer; one without a key has bundles alone
+		signs   string
+	}{{[]Format{Legacy, Bundle}, "sign 6, attest 6, place 24"}, {[]Format{Bundle}, "sign 3, attest 6, place 18"}} {
+		a := newAging(t, nil)
+		d := a.d
+		d.Signers = []SignerSpec{{Name: "main", Formats: []Format{Legacy, Bundle}}, {Name: "next", Formats: c.formats}}
+		e := a.effects()
+		e.Signers["next"] = signerNamed{a.world, "next"}
+		run := func(d Desired) Report {
+			t.Helper()
+			r := Reconcile(context.Background(), d, a.observed(), a.senses(), e, now.Add(time.Hour))
+			for _, o := range r.Result.Outcomes {
+				if o.Status != Done {
+					t.Errorf("%s: %s", o.Status, o.Reason)
+				}
+			}
+			return r
+		}
+		if got := kinds(run(d).Plan); got != c.signs {
+			t.Errorf("a second signer: %q", got)
+		}
+		d.Signers[0].Retired = true
+		a.onWrite = func(int) error { // at each moment, each digest has a valid signature by one of them
+			for _, r := range []Repo{eu, us} {
+				for _, dg := range a.trees[sum("nginx-1")].Signed() {
+					for _, f := range c.formats {
+						if !slices.ContainsFunc(a.records[Image{r, dg}], func(r Record) bool { return r.Statement.PredicateType == "" && r.Statement.Format == f }) {
+							t.Errorf("%s in %s bears no signature", dg, r)
+						}
 					}
 				}
 			}
+			return nil
 		}
-		return nil
-	}
-	if got := kinds(run(d).Plan); got != "retire 6" {
-		t.Errorf("the first one retired: %q", got)
-	}
-	d.Signers = d.Signers[1:]
-	if got := kinds(run(d).Plan); got != "" {
-		t.Errorf("the first one gone: %q", got)
+		if got := kinds(run(d).Plan); got != "retire 6" {
+			t.Errorf("the first one retired: %q", got)
+		}
+		d.Signers = d.Signers[1:]
+		if got := kinds(run(d).Plan); got != "" {
+			t.Errorf("the first one gone: %q", got)
+		}
+		for _, r := range a.records[Image{eu, sum("nginx-1")}] {
+			if r.Statement.Signer != "next" {
+				t.Errorf("there is a record by %q left", r.Statement.Signer)
+			}
+		}
 	}
 }
 

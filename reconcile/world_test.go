@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -293,7 +294,23 @@ func (w *world) Place(_ context.Context, r Record, to Repo) error {
 	}
 	r.At = sum(r.ID())
 	w.records[i] = append(w.records[i], r)
+	w.tagSignatures(i)
 	return nil
+}
+
+// tagSignatures puts all signatures in cosign's first format into one manifest.
+func (w *world) tagSignatures(i Image) {
+	all := ""
+	for _, r := range w.records[i] {
+		if r.Statement.Format == Legacy {
+			all += r.ID()
+		}
+	}
+	for n, r := range w.records[i] {
+		if r.Statement.Format == Legacy {
+			w.records[i][n].At = sum(all)
+		}
+	}
 }
 
 func (w *world) Withdraw(_ context.Context, i Image, id string) error {
@@ -303,6 +320,10 @@ func (w *world) Withdraw(_ context.Context, i Image, id string) error {
 		return err
 	}
 	w.records[i] = slices.DeleteFunc(w.records[i], func(r Record) bool { return r.Statement.Format == Legacy && r.ID() == id })
+	if !slices.ContainsFunc(w.records[i], func(r Record) bool { return r.Statement.Format == Legacy }) {
+		return errors.New("it is the only one")
+	}
+	w.tagSignatures(i)
 	return nil
 }
 

@@ -134,3 +134,39 @@ func TestOneSignerReplacesAnotherWithoutAMomentBetween(t *testing.T) {
 		t.Errorf("there is something left to do: %v", kinds(p))
 	}
 }
+
+// A signer that writes bundles alone, as one without a key does, replaces one that writes both formats: nothing stays of the first format either.
+func TestASignerWithBundlesAloneReplacesOneWithBothFormats(t *testing.T) {
+	for _, software := range []registrytest.Software{registrytest.Distribution, registrytest.Referrers} {
+		t.Run(string(software), func(t *testing.T) {
+			r := newRotation(t, newWorld(t, software))
+			digest := r.push("web", "1.0", 10)
+			for _, names := range [][]string{{"old"}, {"old", "new"}, {"-old", "new"}, {"new"}} {
+				r.signers(names...)
+				r.extra = strings.Replace(r.extra, "signer \"new\" {\n", "signer \"new\" {\n  formats = [\"bundle\"]\n", 1)
+				r.commit(map[string]string{"web.hcl": r.image("web", "1.0 "+digest)})
+				r.run(0, "reconcile")
+			}
+			for _, s := range []*registrytest.Server{r.eu, r.us} {
+				for _, d := range append(r.platforms("web", digest), digest) {
+					records, err := sign.NewVerifier(r.keys, reader()).Records(t.Context(), reconcile.Image{Repo: s.Repo("approved/web"), Digest: reconcile.MustDigest(d)})
+					if err != nil {
+						t.Fatal(err)
+					}
+					signed := 0
+					for _, rec := range records {
+						if rec.Statement.Signer != "new" || rec.Statement.Format != reconcile.Bundle {
+							t.Errorf("%s in %s: %s by %q is left", d, s.Host, rec.Statement.Format, rec.Statement.Signer)
+						}
+						if rec.Statement.PredicateType == "" {
+							signed++
+						}
+					}
+					if signed != 1 {
+						t.Errorf("%s in %s bears %d signatures", d, s.Host, signed)
+					}
+				}
+			}
+		})
+	}
+}

@@ -7,9 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/assay-oci/assay/reconcile"
+	"github.com/assay-oci/assay/reconcile/registry"
 	"github.com/assay-oci/assay/reconcile/registry/registrytest"
+	"github.com/assay-oci/assay/reconcile/sign"
 )
 
 // newTravelling is an organization where others' records travel with images, and an image that its maker signed and attested with a cosign command.
@@ -107,5 +110,53 @@ func (p published) revoked() {
 		if err != nil || len(left) > 0 || len(recordTags(p.t, s, "approved/web")) > 0 || holds(p.t, s, "approved/web", p.digests[0]) {
 			p.t.Errorf("left in %s: %v (%v), %v", s.Host, left, err, recordTags(p.t, s, "approved/web"))
 		}
+	}
+}
+
+// Where nothing travels, what others laid beside a revoked image is left alone, in both formats, also where it lies in one manifest with ours.
+func TestRevokingLeavesWhatOthersLaidThere(t *testing.T) {
+	for _, software := range registrytest.All {
+		t.Run(string(software), func(t *testing.T) {
+			w := newWorld(t, software)
+			if err := os.Mkdir(filepath.Join(w.dir, "stranger"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			writeKey(t, filepath.Join(w.dir, "stranger"))
+			stranger, err := sign.New(t.Context(), sign.Options{Name: "stranger", Key: filepath.Join(w.dir, "stranger", "cosign.key")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			web, api := w.push("web", "1.0", 10), w.push("api", "1.0", 30)
+			files := map[string]string{"web.hcl": w.image("web", "1.0 "+web), "api.hcl": w.image("api", "1.0 "+api)}
+			w.commit(files)
+			w.run(0, "reconcile")
+			theirs := map[string]bool{}
+			at := reconcile.Image{Repo: w.eu.Repo("approved/web"), Digest: reconcile.MustDigest(web)}
+			for _, f := range []reconcile.Format{reconcile.Legacy, reconcile.Bundle} {
+				r, err := stranger.Sign(t.Context(), reconcile.Statement{Format: f, Subject: at.Digest, Identity: at.Repo, Time: time.Now()})
+				if err == nil {
+					err = registry.NewWriter(reader()).Place(t.Context(), r, at.Repo)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				theirs[string(r.Payload)] = true
+			}
+			files["web.hcl"] = fmt.Sprintf("revoke \"web\" {\n  digest = %q\n  reason = \"CVE-2026-1\"\n}\n", web) + w.image("web")
+			w.commit(files)
+			w.run(0, "reconcile")
+			left, err := reader().Attached(t.Context(), at)
+			if err != nil || len(left) != 2 || holds(t, w.eu, "approved/web", web) {
+				t.Errorf("%d records are left (%v)", len(left), err)
+			}
+			for _, r := range left {
+				if !theirs[string(r.Payload)] {
+					t.Errorf("one of ours is left: %s", r.Payload)
+				}
+			}
+			if p := w.plan(0); !p.Empty() {
+				t.Errorf("left to do: %s", kinds(p))
+			}
+		})
 	}
 }
