@@ -78,7 +78,7 @@ func (r *Reader) taggedManifest(ctx context.Context, image reconcile.Image, tag 
 		return m, reconcile.Digest{}, fail(err)
 	}
 	if m.index() {
-		return m, reconcile.Digest{}, fail(refuse("the tag %s holds an index", tag))
+		return m, reconcile.Digest{}, fail(refuse("the tag %s holds an index, and no signatures; remove it", tag))
 	}
 	if len(m.Layers) > maxRecords {
 		return m, reconcile.Digest{}, fail(refuse("there are %d, more than %d", len(m.Layers), maxRecords))

@@ -283,6 +283,7 @@ func TestRecordsThatCannotBeReadAreAnErrorAndNeverNone(t *testing.T) {
 		"a forbidden list":       {tagged: says(403, jsonType, `{}`)},
 		"a forbidden record":     {api: says(200, index, listing), "GET /v2/app/manifests/sha256:" + strings.Repeat("b", 64): says(403, jsonType, "{}")},
 		"a list that is none":    {tagged: says(200, ociManifestType, string(big))},
+		"an index of signatures": {tagged + ".sig": says(200, index, listing)},
 		"an oversize signature":  {tagged + ".sig": says(200, ociManifestType, string(big))},
 		"a page that is missing": {api: says(200, index, listing, "Link", `</v2/app/other?page=2>; rel="next"`)},
 	} {
