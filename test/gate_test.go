@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"fmt"
 	"path"
 	"strings"
 	"testing"
@@ -76,6 +77,12 @@ func TestAnApprovalIsVerified(t *testing.T) {
 			}
 			if got := tags(t, g.eu, "approved/app"); len(got) == 0 {
 				t.Error("it was approved and is not there")
+			}
+			told := []string{fmt.Sprintf("by ann for @ann, code owner of /%s/", g.in("images")), fmt.Sprintf("in pull request %d by dev %s", p.Number, got.URL),
+				fmt.Sprintf("reviewed at %s, merged as %s", got.Head, commit)}
+			o := g.assay("verify", g.us.Host+"/approved/app:1.0", "--key", "cosign.pub", "--require", "approval") // whoever asks has neither the catalog nor the forge
+			if o.code != 0 || !strings.Contains(o.stdout, strings.Join(told, "\n  ")+"\n") {
+				t.Errorf("exit code %d, want %q in\n%s%s", o.code, told, o.stdout, o.stderr)
 			}
 			before := len(g.forge.Requests())
 			if o := g.assay("reconcile", "--catalog", g.forge.Dir, "--path", g.folder, "--cache", g.cache()); o.code != 0 {
