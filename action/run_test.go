@@ -72,6 +72,10 @@ func TestTheEventDecidesWhatIsRun(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
+	// advisories that can't be fetched keep no report from being made
+	if r := runs(t, "pull_request", "", "{}", "1", "ECOSYSTEMS=npm"); !strings.Contains(r.flags, "plan --commit c0ffee") || r.outputs["report"] == "" || !strings.Contains(r.printed, "not all advisories") {
+		t.Errorf("without advisories: %+v", r)
+	}
 	if r := runs(t, "pull_request", "", "{}", "0", "ECOSYSTEMS=Debian,npm Go"); r.flags != "db update --cache /c --epss --kev --support --ecosystem Debian --ecosystem npm --ecosystem Go\nplan --commit c0ffee --base c0ffee^ --since c0ffee^"+common {
 		t.Errorf("after the advisories: %+v", r)
 	}
