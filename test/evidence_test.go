@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/assay-oci/assay/reconcile"
 	"github.com/assay-oci/assay/reconcile/registry/registrytest"
 	"github.com/assay-oci/assay/reconcile/scan/scantest"
 )
@@ -19,13 +21,19 @@ import (
 // newAging admits an image whose vulnerability is not known yet. Every scan is too old for the next run.
 func newAging(t *testing.T, onViolation string) (w *world, digest string) {
 	t.Helper()
-	w = newWorld(t, registrytest.Distribution)
+	return newAgingOn(t, registrytest.Distribution, onViolation, "1000h")
+}
+
+// newAgingOn does so in registries of some kind, with evidence that expires.
+func newAgingOn(t *testing.T, software registrytest.Software, onViolation, expires string) (w *world, digest string) {
+	t.Helper()
+	w = newWorld(t, software)
 	w.extra = fmt.Sprintf(`scanner "builtin" {
   max_age = "36500d"
 }
 rescan {
   interval = "1ns"
-  expires  = "1000h"
+  expires  = %q
 }
 policy "scans" {
   rule "vulnerabilities" {
@@ -33,7 +41,7 @@ policy "scans" {
     on_violation = %q
   }
 }
-`, onViolation)
+`, expires, onViolation)
 	w.know("DEBIAN-CVE-2026-66032") // about another package
 	system := append(scantest.Debian12(), scantest.Dpkg(scantest.Deb{Name: "libssl3", Version: "3.0.20-1~deb12u2", Source: "openssl"}, scantest.Deb{Name: "base-files", Version: "12.4+deb12u12"}))
 	idx := registrytest.Index(true, []v1.Layer{layerOf(t, scantest.Tar(t, system...))}, registrytest.Layer(1, 100), registrytest.Layer(2, 100))
@@ -108,6 +116,49 @@ func TestANewVulnerabilityOfAnApprovedImageIsFoundWithoutItsContent(t *testing.T
 			}
 			if err := json.Unmarshal([]byte(again.stdout), &rep); err != nil || len(rep.Plan.Actions) > 0 {
 				t.Errorf("the next run plans %v (%v)", rep.Plan.Actions, err)
+			}
+		})
+	}
+}
+
+// Evidence that is about to expire is renewed, and what it replaces is deleted: however often that happens, as much lies beside an image as after the first run.
+func TestRenewedEvidenceDoesNotPileUp(t *testing.T) {
+	for _, software := range []registrytest.Software{registrytest.Distribution, registrytest.Google, registrytest.Referrers} {
+		t.Run(string(software), func(t *testing.T) {
+			t.Parallel()
+			w, digest := newAgingOn(t, software, "report", "1s")
+			digests := append(w.platforms("app", digest), digest)
+			beside := func() (records, tagged int, ids map[string]bool) {
+				ids = map[string]bool{}
+				for _, s := range []*registrytest.Server{w.eu, w.us} {
+					for _, d := range digests {
+						found, err := reader().Attached(t.Context(), reconcile.Image{Repo: s.Repo("approved/app"), Digest: reconcile.MustDigest(d)})
+						if err != nil {
+							t.Fatal(err)
+						}
+						for _, r := range found {
+							records, ids[r.ID()] = records+1, true
+						}
+					}
+					tagged += len(recordTags(t, s, "approved/app"))
+				}
+				return records, tagged, ids
+			}
+			records, tagged, had := beside()
+			for range 3 {
+				time.Sleep(1100 * time.Millisecond) // a record's time has whole seconds
+				w.run(0, "reconcile")
+				n, m, ids := beside()
+				renewed := 0
+				for id := range ids {
+					if !had[id] {
+						renewed++
+					}
+				}
+				if n != records || m != tagged || renewed != 3 { // the verdict, and the scan of each platform
+					t.Errorf("%d records and %d tags, where %d and %d were; %d are new", n, m, records, tagged, renewed)
+				}
+				had = ids
 			}
 		})
 	}
