@@ -41,6 +41,7 @@ func (s *state) admit(a admission, j judgement, b *builder) {
 	}
 	s.retire(a, renewed, before, b)
 	s.retireSigners(a, before, b)
+	s.retireEntries(a, before, b)
 	for _, p := range a.places {
 		if ready[p.Repo] && !refused {
 			s.admitTags(a, p, slices.Concat(before[p.Repo].content, before[p.Repo].records), b)
@@ -131,6 +132,37 @@ func (s *state) retireSigners(a admission, before map[Repo]*planned, b *builder)
 			}
 			b.add(Action{Kind: Retire, Title: a.want.Title(), Digest: d, To: p.Repo, Remove: s.removed(Image{p.Repo, d}, old, joined), Needs: slices.Clone(before[p.Repo].records),
 				Reason: "its signer is retired", Origin: a.want.Origin})
+		}
+	}
+}
+
+// retireEntries plans the deletion of what was said of a digest as entries that the catalog no longer has, once what is said of it as this one lies there: whoever
+// reads an old entry's verdict would else believe it for ever, since nobody renews it. While a part of the catalog could not be read, nobody knows what it has.
+func (s *state) retireEntries(a admission, before map[Repo]*planned, b *builder) {
+	for _, p := range a.places {
+		entries := map[string]bool{}
+		for _, w := range s.wantedIn(p.Repo).wants {
+			entries[w.Title()] = entries[w.Title()] || w.From.Digest == a.want.From.Digest
+		}
+		var old []Record
+		judged := false
+		i := Image{p.Repo, a.tree.Root}
+		records, _ := s.records(i)
+		for _, r := range records {
+			switch st := r.Statement; st.PredicateType {
+			case VerdictPredicate, ApprovalPredicate, UpstreamPredicate:
+				if !entries[st.About] {
+					old = append(old, r)
+				}
+				judged = judged || st.PredicateType == VerdictPredicate && st.About == a.want.Title()
+			}
+		}
+		for k := range before[p.Repo].made {
+			judged = judged || k.predicateType == VerdictPredicate
+		}
+		if len(old) > 0 && judged && len(s.d.Broken) == 0 {
+			b.add(Action{Kind: Retire, Title: a.want.Title(), Digest: i.Digest, To: p.Repo, Remove: s.removed(i, old, false), Needs: slices.Clone(before[p.Repo].records),
+				Reason: "the catalog has no such entry any more", Origin: a.want.Origin})
 		}
 	}
 }

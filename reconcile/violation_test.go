@@ -357,6 +357,51 @@ func TestARetiredSignersRecordsGoOnceAnotherOneHasSigned(t *testing.T) {
 	}
 }
 
+// An entry that got another name is judged and approved under that one, and what was said of the old one goes: nobody would renew it.
+func TestRecordsOfAnEntryThatIsGoneGo(t *testing.T) {
+	a := newAging(t, nil)
+	d := a.d
+	about := func(repo Repo) string {
+		var out []string
+		for _, r := range a.records[Image{repo, sum("nginx-1")}] {
+			if p := r.Statement.PredicateType; p == VerdictPredicate || p == ApprovalPredicate {
+				out = append(out, r.Statement.About)
+			}
+		}
+		slices.Sort(out)
+		return strings.Join(out, " ")
+	}
+	run := func() string {
+		return kinds(Reconcile(context.Background(), d, a.observed(), a.senses(), a.effects(), now.Add(time.Hour)).Plan)
+	}
+	was := d.Wants[0]
+	if got := about(eu); got != was.Title()+" "+was.Title() {
+		t.Fatalf("at first: %q", got)
+	}
+	renamed := was
+	renamed.Version = "1.0.0"
+	d.Wants = []Want{was, renamed}
+	run()
+	if got := about(eu); got != "nginx:1.0 nginx:1.0 nginx:1.0.0 nginx:1.0.0" {
+		t.Errorf("with two entries: %q", got)
+	}
+	d.Wants, d.Broken = []Want{renamed}, []Finding{{Summary: "unread"}}
+	run()
+	if got := about(us); got != "nginx:1.0 nginx:1.0 nginx:1.0.0 nginx:1.0.0" {
+		t.Errorf("while a part of the catalog is unread: %q", got)
+	}
+	d.Broken = nil
+	run()
+	for _, r := range []Repo{eu, us} {
+		if got := about(r); got != "nginx:1.0.0 nginx:1.0.0" {
+			t.Errorf("in %s, with one of them gone: %q", r, got)
+		}
+	}
+	if got := run(); got != "" {
+		t.Errorf("afterwards: %q", got)
+	}
+}
+
 // signerNamed signs as another one.
 type signerNamed struct {
 	*world
