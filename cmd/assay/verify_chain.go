@@ -20,8 +20,9 @@ type chain struct {
 	Approved  time.Time                  `json:"approved,omitzero"`  // when that was recorded
 	Upstream  []reconcile.ProfileSigner  `json:"upstream,omitempty"` // who had signed it where it comes from, as was verified when it was admitted
 	Verdict   *reconcile.AttestedVerdict `json:"verdict,omitempty"`
-	Manifests []manifestLink             `json:"manifests"`          // the index and each platform; the index, or the only manifest, last
-	Problems  []string                   `json:"problems,omitempty"` // why the image isn't proven; none if it is
+	Otherwise []string                   `json:"otherwise,omitempty"` // what newer verdicts about it as other entries of the catalog say against it
+	Manifests []manifestLink             `json:"manifests"`           // the index and each platform; the index, or the only manifest, last
+	Problems  []string                   `json:"problems,omitempty"`  // why the image isn't proven; none if it is
 
 	repo    reconcile.Repo // where it lies
 	root    reconcile.Digest
@@ -260,6 +261,7 @@ func (c *chain) judgeVerdict(e expected, now time.Time) {
 			c.Verdict = &v
 			return
 		}
+		c.Otherwise = append(c.Otherwise, fmt.Sprintf("as %s: %s", r.Statement.About, fault))
 		if slices.ContainsFunc(replaced, func(o reconcile.Record) bool { return o.Statement.About == r.Statement.About }) {
 			fault += "; an older one that lies beside it does not count"
 		}
@@ -267,6 +269,7 @@ func (c *chain) judgeVerdict(e expected, now time.Time) {
 			c.Verdict, why = &v, fault
 		}
 	}
+	c.Otherwise = nil // it is a problem
 	c.fault("%s", why)
 }
 

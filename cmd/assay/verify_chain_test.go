@@ -67,3 +67,21 @@ func TestRecordsUnderAnotherName(t *testing.T) {
 		})
 	}
 }
+
+// A digest may be approved as two entries, by different rules. It is proven if one of its newest verdicts passed; that another one, which is newer, didn't is told.
+func TestAVerdictAgainstItAsAnotherEntryIsTold(t *testing.T) {
+	now := time.Now()
+	image, err := reconcile.ParseRepo("registry.example.com/approved/web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := beside(t, "images.example.com/approved/web", now, reconcile.VerdictPredicate)[0]
+	failed.Statement.About, failed.Statement.Predicate = "strict:1.0", `{"verificationResult":"FAILED","assay":{"image":"strict:1.0"}}`
+	records := append(beside(t, "images.example.com/approved/web", now.Add(-time.Hour), "", reconcile.VerdictPredicate), failed)
+	root := reconcile.MustDigest("sha256:" + strings.Repeat("a", 64))
+	c := &chain{repo: image, root: root, Manifests: []manifestLink{{Digest: root, runs: true}}, records: map[reconcile.Digest][]reconcile.Record{root: records}}
+	c.judge(expected{by: "the key"}, now)
+	if len(c.Problems) > 0 || c.Verdict == nil || c.Verdict.Image != "web:1.0" || !strings.Contains(c.text(), "\n  but as strict:1.0: the newest verdict, of ") {
+		t.Errorf("%v\n%s", c.Problems, c.text())
+	}
+}

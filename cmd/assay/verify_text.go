@@ -126,6 +126,9 @@ func (c *chain) tellVerdict(line func(string, ...any)) {
 		return
 	}
 	line("  %s on %s by the policy of %s", shown(v.Result), when(v.Verified), place(v.Policy, v.Commit))
+	for _, o := range c.Otherwise {
+		line("  but %s", shown(o))
+	}
 	for _, r := range v.Rules {
 		line("  rule %s of %s: %s", shown(r.Rule), shown(r.Policy), shown(r.Result))
 		for _, f := range r.Findings {
