@@ -141,7 +141,7 @@ func (c call) issueShape(x *Issue) object {
 func (c call) labels(number int) []any {
 	out := []any{}
 	for _, name := range c.labelled[number] {
-		out = append(out, object{"id": 1, "node_id": "L_1", "name": name, "description": nil, "color": "ededed", "default": false, "url": "https://api.github.com/repos/" + c.name + "/labels/" + name})
+		out = append(out, object{"id": 1, "node_id": "L_1", "name": name, "description": "", "color": "ededed", "default": false, "url": "https://api.github.com/repos/" + c.name + "/labels/" + name})
 	}
 	return out
 }
