@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -136,7 +137,7 @@ func (p *publication) overtaken(ctx context.Context, c *forgeClient, push pushed
 			return p.body(own, before, "")
 		})
 		if err == nil && more && p.o.labels {
-			err = c.Label(ctx, number, labelPrefix, labels(own))
+			err = c.Label(ctx, number, labelFamily(p.o.path), labels(own, labelFamily(p.o.path)))
 		}
 		return more, err
 	})
@@ -175,7 +176,7 @@ func (p *publication) on(ctx context.Context, number int, r reconcile.Report, wa
 		return err
 	}
 	if p.o.labels {
-		return c.Label(ctx, number, labelPrefix, labels(r))
+		return c.Label(ctx, number, labelFamily(p.o.path), labels(r, labelFamily(p.o.path)))
 	}
 	return nil
 }
@@ -236,28 +237,41 @@ func nothing(r reconcile.Report) bool {
 	return r.Error == "" && r.Plan.Empty() && len(r.Plan.Blocked)+len(r.Plan.Violations)+len(r.Plan.Notes)+len(r.Plan.Profiles) == 0
 }
 
-// labelPrefix is that of our labels.
-const labelPrefix = "assay:"
+// maxFamily leaves room for the rest of a label, which may have 50 characters.
+const maxFamily = 40
+
+// labelFamily is what our labels about the catalog in a folder begin with: each catalog of a repository has its own.
+func labelFamily(folder string) string {
+	folder = path.Clean("/" + folder)[1:]
+	if folder == "" {
+		return "assay:"
+	}
+	name := []rune("assay/" + strings.TrimSpace(report.Plain(folder)))
+	return string(name[:min(len(name), maxFamily)]) + ":"
+}
 
 // labels tell the state of a pull request in lists.
-func labels(r reconcile.Report) []string {
+func labels(r reconcile.Report, family string) []string {
 	s := report.Summarize(r)
 	var out []string
 	switch {
 	case s.Failed+s.Stale > 0:
-		out = append(out, "assay:failed")
+		out = append(out, "failed")
 	case s.Blocked > 0:
-		out = append(out, "assay:blocked")
+		out = append(out, "blocked")
 	case r.Result != nil:
-		out = append(out, "assay:done")
+		out = append(out, "done")
 	case s.Add+s.Change+s.Remove > 0:
-		out = append(out, "assay:ready")
+		out = append(out, "ready")
 	}
 	if s.Remove > 0 {
-		out = append(out, "assay:removes")
+		out = append(out, "removes")
 	}
 	if slices.ContainsFunc(r.Plan.Notes, func(f reconcile.Finding) bool { return f.Rule == "policy-change" }) {
-		out = append(out, "assay:policy")
+		out = append(out, "policy")
+	}
+	for i := range out {
+		out[i] = family + out[i]
 	}
 	return out
 }

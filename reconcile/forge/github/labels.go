@@ -27,7 +27,7 @@ func (c *Client) Label(ctx context.Context, number int, prefix string, want []st
 		switch {
 		case slices.ContainsFunc(missing, has):
 			missing = slices.DeleteFunc(missing, has)
-		case strings.HasPrefix(strings.ToLower(name), prefix):
+		case strings.HasPrefix(strings.ToLower(name), strings.ToLower(prefix)):
 			if _, err := c.api.Issues.RemoveLabelForIssue(ctx, c.owner, c.name, number, url.PathEscape(name)); err != nil {
 				return failed(what, needComment, err)
 			}

@@ -187,6 +187,14 @@ func TestLabel(t *testing.T) {
 	s, c := publisher(t)
 	p := s.Propose("dev", map[string]string{"a": "a"})
 	s.LabelBy(p.Number, "bug")
+	for _, want := range [][]string{{"assay/Deploy:blocked"}, {"assay/Deploy:ready"}, nil} { // of another catalog, in a folder
+		if err := c.Label(t.Context(), p.Number, "assay/Deploy:", want); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Labels(p.Number); !slices.Equal(got, append([]string{"bug"}, want...)) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 	for _, want := range [][]string{{"assay:blocked", "assay:policy"}, {"assay:blocked", "assay:policy"}, {"assay:ready"}, nil, {"assay:ready"}} {
 		if err := c.Label(t.Context(), p.Number, "assay:", want); err != nil {
 			t.Fatal(err)
