@@ -53,11 +53,7 @@ const (
 
 const traceMark = "assay-trace/v1 "
 
-// Approve gives the essence of what a report plans.
-func Approve(r reconcile.Report) Approved {
-	return approve(r, reconcile.Unknown)
-}
-
+// approve gives the essence of what a report plans, with the vulnerabilities of at least a severity.
 func approve(r reconcile.Report, least reconcile.Severity) Approved {
 	a := Approved{Commit: r.Plan.Commit, Made: r.Plan.Made, Images: []ApprovedImage{}, Least: least}
 	for _, x := range rows(r) {

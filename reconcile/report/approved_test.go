@@ -21,7 +21,7 @@ func TestATraceIsReadBack(t *testing.T) {
 		t.Fatalf("%q", trace)
 	}
 	got, ok := ReadTrace("<!-- assay -->\n### Assay plan\n\n<!-- " + trace + " -->\n")
-	if !ok || !reflect.DeepEqual(got, Approve(r)) {
+	if !ok || !reflect.DeepEqual(got, approve(r, reconcile.Unknown)) {
 		t.Fatalf("%+v, %v", got, ok)
 	}
 	if fmt.Sprint(got.Images[2].Vulnerabilities) != "[CVE-2026-1 CVE-2026-3]" || got.Images[2].Verdict != ready || got.Images[3].Verdict != removed || got.Commit != r.Plan.Commit {
@@ -118,7 +118,7 @@ func TestWhatDiffersFromTheApprovedPlan(t *testing.T) {
 	plan := sample(t, false)
 	now := sample(t, true)
 	now.Plan.Profiles[0].Vulnerabilities = []reconcile.ProfileVulnerability{{ID: "CVE-2026-7777", Severity: reconcile.Critical}}
-	a := Approve(plan)
+	a := approve(plan, reconcile.Unknown)
 	a.Images[0].Verdict = ready // tool:2.0, blocked by now
 	a.Images = append(a.Images[:1], a.Images[2:]...)
 	a.Images = append(a.Images, ApprovedImage{Image: "postgres:17", Verdict: ready})
@@ -132,11 +132,11 @@ func TestWhatDiffersFromTheApprovedPlan(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}
-	if a := Approve(plan); Differs(a, sample(t, true)) {
+	if a := approve(plan, reconcile.Unknown); len(differences(a, rows(sample(t, true)))) > 0 {
 		t.Error("it differs from itself")
 	}
 	a.Images[1].Digest = reconcile.MustDigest("sha256:" + strings.Repeat("0", 64))
-	if !Differs(a, now) {
+	if len(differences(a, rows(now))) == 0 {
 		t.Error("another digest is no difference")
 	}
 }

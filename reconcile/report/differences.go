@@ -3,8 +3,6 @@ package report
 import (
 	"fmt"
 	"slices"
-
-	"github.com/assay-oci/assay/reconcile"
 )
 
 // differences say where what was done differs from the plan that was approved.
@@ -67,6 +65,3 @@ func differences(a Approved, rows []*row) []string {
 	}
 	return out
 }
-
-// Differs tells whether what a reconcile found differs from what was approved.
-func Differs(a Approved, r reconcile.Report) bool { return len(differences(a, rows(r))) > 0 }

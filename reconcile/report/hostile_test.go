@@ -174,7 +174,7 @@ func checkSame(t testing.TB, s, got, want string) {
 func rendered(t testing.TB, r reconcile.Report) string {
 	t.Helper()
 	var b bytes.Buffer
-	a := Approve(r)
+	a := approve(r, reconcile.Unknown)
 	a.Images = a.Images[:1]
 	a.Images[0].Verdict = ready
 	if err := Markdown(&b, r, MarkdownOptions{Approved: &a, Ended: noon, Link: runLink}); err != nil {

@@ -42,7 +42,7 @@ func stories(t testing.TB) []story {
 	ready.Plan.Notes = []reconcile.Finding{
 		{Rule: "approval", Image: "nginx:1.27.3", Digest: numbered(3), ID: "pending", Summary: "its pull request is still open", Detail: "1 of the file's code owners must approve the pull request before it is merged", Pending: true, Origin: line},
 		{Rule: "config", Scope: "payments", Image: "nginx:1.27.3", Digest: numbered(3), ID: "root", Summary: "it runs as root on linux/amd64", Detail: "set USER in its Dockerfile, or ask for a waiver", Warning: true, Origin: line}}
-	approved := Approve(ready)
+	approved := approve(ready, reconcile.Unknown)
 	done := s.applied(ready)
 
 	later := s.applied(ready)
