@@ -209,7 +209,17 @@ func TestAQueuesPullRequests(t *testing.T) {
 		t.Errorf("the queue's plan was written on a pull request: %+v", c)
 	}
 	before, after := g.forge.Land(group)
+	asked := len(g.forge.Requests())
 	g.pushed(before, after, 0)
+	who := 0
+	for _, r := range g.forge.Requests()[asked:] {
+		if r == "GET /user" {
+			who++
+		}
+	}
+	if who != 1 {
+		t.Errorf("whose token it is was asked %d times", who)
+	}
 	for p, other := range map[*forgetest.Pull]string{one: "two:1.0", two: "one:1.0"} {
 		own := map[string]string{"two:1.0": "one:1.0", "one:1.0": "two:1.0"}[other]
 		if c := g.ours(p.Number); !strings.Contains(c.Body, own) || strings.Contains(c.Body, other) || !strings.Contains(c.Body, "Reconciled") {

@@ -20,6 +20,20 @@ type publication struct {
 	o      commentOptions
 	std    stdio
 	url    string // of the comment that was written last
+	client *forgeClient
+}
+
+// forge is the client of all that is published, made when it is first needed: without anything to publish nobody has to name a repository.
+func (p *publication) forge() (*forgeClient, error) {
+	if p.client != nil {
+		return p.client, nil
+	}
+	c, err := openForge(p.o.repository)
+	if err != nil {
+		return nil, err
+	}
+	p.client = c
+	return c, nil
 }
 
 // publish writes everything that the options ask for. What the token may not do is told, and the rest is done.
@@ -59,7 +73,7 @@ func (p *publication) comment(ctx context.Context) error {
 		}
 		return p.on(ctx, e.Pull, p.report, "")
 	case e.Run != (finished{}):
-		c, err := openForge(p.o.repository)
+		c, err := p.forge()
 		if err != nil {
 			return err
 		}
@@ -80,7 +94,7 @@ func (p *publication) newest(ctx context.Context, e event) error {
 	if e.Commit == "" || p.report.Result != nil {
 		return nil
 	}
-	c, err := openForge(p.o.repository)
+	c, err := p.forge()
 	if err != nil {
 		return err
 	}
@@ -98,7 +112,7 @@ const fromOutside = "> **This report was made by a run of the pull request itsel
 
 // merged brings the comments of the pull requests that a push has merged to their end, each with what concerns its own files.
 func (p *publication) merged(ctx context.Context, push pushed) error {
-	c, err := openForge(p.o.repository)
+	c, err := p.forge()
 	if err != nil {
 		return err
 	}
@@ -167,7 +181,7 @@ func (p *publication) inCatalog(files []string) []string {
 
 // on writes the comment on one pull request, and its labels. What was planned is kept in it, so that what is done after the merge can be compared with that.
 func (p *publication) on(ctx context.Context, number int, r reconcile.Report, warning string) error {
-	c, err := openForge(p.o.repository)
+	c, err := p.forge()
 	if err != nil {
 		return err
 	}
@@ -285,7 +299,7 @@ func (p *publication) commit() string {
 }
 
 func (p *publication) check(ctx context.Context) error {
-	c, err := openForge(p.o.repository)
+	c, err := p.forge()
 	if err != nil {
 		return err
 	}
@@ -297,7 +311,7 @@ func (p *publication) check(ctx context.Context) error {
 }
 
 func (p *publication) upload(ctx context.Context) error {
-	c, err := openForge(p.o.repository)
+	c, err := p.forge()
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,7 @@ type Client struct {
 	app         *github.Client // speaks as the app itself; nil for a token
 	owner, name string
 	clock       Clock
+	self        memo[struct{}, string] // its login
 }
 
 var validRepository = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9-]{0,99})/([A-Za-z0-9_.-]{1,100})$`)

@@ -110,6 +110,10 @@ func same(a, b string) bool {
 
 // login is who the client is: an app's bot, the person of a token, or else the bot of workflows, whose token may not ask.
 func (c *Client) login(ctx context.Context) (string, error) {
+	return c.self.get(struct{}{}, func() (string, error) { return c.askLogin(ctx) })
+}
+
+func (c *Client) askLogin(ctx context.Context) (string, error) {
 	if c.app != nil {
 		a, _, err := c.app.Apps.Get(ctx, "")
 		if err != nil {
