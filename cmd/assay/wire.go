@@ -73,24 +73,28 @@ func openRun(ctx context.Context, io stdio, o runOptions, base string) (*assembl
 	}
 	options := catalog.Options{Now: time.Now(), Commit: src.Commit(), Rules: ruleDecoders(), VEX: readVEX, Key: checkKey}
 	load := func() (reconcile.Desired, *catalog.Diagnostics) { return catalog.LoadCommit(src.FS(), options) }
-	merged := src.FS()
+	merged, from := src.FS(), ""
 	if base != "" {
-		at, _, err := src.At(ctx, base)
+		at, commit, err := src.At(ctx, base)
 		if err != nil {
 			return nil, err
 		}
 		load = func() (reconcile.Desired, *catalog.Diagnostics) { return catalog.Load(at, src.FS(), options) }
-		merged = at
+		merged, from = at, commit
 	}
 	desired, diags := load()
 	if o.since != "" {
-		at, _, err := src.At(ctx, o.since)
+		at, commit, err := src.At(ctx, o.since)
 		if err != nil {
 			return nil, err
 		}
 		before, _ := catalog.LoadCommit(at, options)
-		judged, _ := catalog.Load(at, src.FS(), options)
-		desired = reconcile.Changed(before, desired, judged.Changes)
+		changes := desired.Changes
+		if commit != from { // else it is compared with that already
+			judged, _ := catalog.Load(at, src.FS(), options)
+			changes = judged.Changes
+		}
+		desired = reconcile.Changed(before, desired, changes)
 	}
 	if err := diags.Print(io.err, 0, coloured(io.err)); err != nil {
 		return nil, fmt.Errorf("print mistakes: %w", err)
